@@ -1,0 +1,62 @@
+"""Weights files: safetensors without pickle, with the config and the tokenizer as one JSON metadata key."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from lib import tokenizer as tokenizers
+from lib.config import RunConfig, UserError
+from lib.model import Transformer
+from lib.tokenizer import Tokenizer
+from lib.tracker import read_config, write_atomically
+
+WEIGHTS = "model.safetensors"
+
+
+def save_weights(path: Path, model: Transformer, config: RunConfig, tokenizer: Tokenizer, step: int) -> None:
+    """Write the weights. One metadata key, because with several their order, and so the bytes, would vary."""
+    about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
+
+
+def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, Tokenizer, RunConfig]:
+    """The model, in evaluation mode, its tokenizer and its config, from a run folder or a weights file.
+
+    Raises UserError if there is no such file, it is damaged or foreign, or a config.json beside it does not fit.
+    """
+    path = Path(path)
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{file}: no such weights file; must be a run folder with {WEIGHTS}, or such a file")
+    try:
+        with safe_open(file, framework="pt", device=device) as opened:
+            about = (opened.metadata() or {}).get("run")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: not a whole safetensors file ({error})") from None
+    if about is None:
+        raise UserError(f"{file}: not a weights file of this project: its metadata has no key 'run'")
+    about = json.loads(about)
+    config = RunConfig.from_dict(about["config"])
+    beside = file.parent / "config.json"
+    if beside.exists():
+        check_same(beside, config)
+    tokenizer = tokenizers.from_dict(about["tokenizer"])
+    model = Transformer(config.model, tokenizer.vocab_size)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{file}: its config does not fit its weights ({str(error).splitlines()[1].strip()})") from None
+    return model.to(torch.device(device)).eval(), tokenizer, config
+
+
+def check_same(path: Path, config: RunConfig) -> None:
+    """Raises UserError, naming the first field, if the config.json at `path` is not `config`."""
+    stored = read_config(path).flat()
+    for name, value in config.flat().items():
+        if stored[name] != value:
+            raise UserError(f"{path}: {name} = {stored[name]!r} does not fit the weights; must be {value!r}")

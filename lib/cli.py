@@ -1,0 +1,87 @@
+"""The command line of `python -m lib.train`."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from lib import experiments, runs
+from lib.config import RunConfig, UserError, suggestion
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line, and an unknown option brings the nearest known one to mind."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+    def parse(self, argv: list[str] | None) -> argparse.Namespace:
+        args, unknown = self.parse_known_args(argv)
+        if unknown:
+            word = unknown[0].split("=")[0]
+            self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
+        return args
+
+
+def parser() -> Parser:
+    result = Parser(
+        prog="python -m lib.train",
+        description="Train the runs of a named experiment that are not stored yet.",
+        epilog="A run cut off earlier goes on from its saved state.",
+        allow_abbrev=False,
+    )
+    result.add_argument("experiment", nargs="?", metavar="NAME", help="one of " + ", ".join(experiments.ALL))
+    result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
+    result.add_argument("--fresh", action="store_true", help="train all of them again")
+    result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
+    result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    result.add_argument("--checkpoints", type=Path, default=runs.CHECKPOINTS, help="folder for the run folders")
+    fields = result.add_argument_group("config fields", "set in every run of the experiment")
+    for name, help in RunConfig.options().items():
+        metavar = name.rpartition(".")[2].upper()
+        fields.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help.replace("%", "%%"))
+    return result
+
+
+def show_experiments() -> None:
+    for name, make in experiments.ALL.items():
+        configs = make()
+        stored = sum(runs.find(name, config) is not None for config in configs)
+        print(f"{name:16} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
+
+
+def interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str] | None = None) -> int:
+    signal.signal(signal.SIGTERM, interrupt)
+    sys.modules["__main__"].__spec__ = None  # else each worker would import this command, with a warning
+    args = vars(parser().parse(argv))
+    name, changes = args["experiment"], {key: args[key] for key in RunConfig.options() if key in args}
+    try:
+        if args["list"]:
+            show_experiments()
+            return 0
+        if name not in experiments.ALL:
+            hint = suggestion(name, experiments.ALL) if name else ""
+            raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(experiments.ALL)}{hint}")
+        if args["workers"] is not None and args["workers"] < 1:
+            raise UserError(f"--workers {args['workers']}: must be at least 1")
+        configs = list(dict.fromkeys(config.override(changes) for config in experiments.ALL[name]()))
+        for run in runs.run_all(
+            name,
+            configs,
+            fresh=args["fresh"],
+            workers=args["workers"],
+            device=args["device"],
+            root=args["checkpoints"],
+        ):
+            print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
+            if run.diverged_at is not None:
+                raise UserError(f"run {run.path.name}: {runs.divergence(run.path)}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,280 @@
+"""What a run is: one frozen RunConfig = data + model + optim + train + seed.
+
+A config is checked when it is made, written in full to `config.json`, and named by the hash of the fields that
+differ from their defaults, so that a field added later leaves the names of older runs alone.
+"""
+
+import hashlib
+import json
+import typing
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Literal, Self
+
+
+class UserError(ValueError):
+    """What the user gave cannot work. The message is one line: the field, its value, and what is allowed."""
+
+
+def option(default: Any, help: str) -> Any:
+    """A config field with its default and the help text that the command line shows."""
+    return field(default=default, metadata={"help": help})
+
+
+def coerce(name: str, value: Any, kind: Any) -> Any:
+    """`value` as `kind` (a bool, int, float, str or Literal type), also from text, e.g. "1e-3" or "true".
+
+    Raises UserError, naming `name`, if the value is of another kind.
+    """
+    choices = typing.get_args(kind)
+    if choices:
+        if value in choices:
+            return value
+        hint = suggestion(str(value), choices)
+        raise UserError(f"{name} = {value!r}: must be one of {', '.join(choices)}{hint}")
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if kind is str and isinstance(value, str):
+        return value
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if kind is int and number == int(number):
+                return int(value) if isinstance(value, int) else int(number)
+            if kind is float and number == number and abs(number) != float("inf"):
+                return number
+        except (TypeError, ValueError, OverflowError):
+            pass
+    allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
+    raise UserError(f"{name} = {value!r}: must be {allowed}")
+
+
+def suggestion(word: str, known: typing.Iterable[str]) -> str:
+    """ "; did you mean …?" for the known word nearest to `word`, or nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+class Section:
+    """Base of the four parts of a RunConfig: checks the type of each field, then what `check` demands."""
+
+    def __post_init__(self) -> None:
+        kinds = typing.get_type_hints(type(self))
+        for f in fields(self):
+            value = coerce(f"{self.section()}.{f.name}", getattr(self, f.name), kinds[f.name])
+            object.__setattr__(self, f.name, value)
+        self.check()
+
+    @classmethod
+    def section(cls) -> str:
+        return cls.__name__.removesuffix("Config").lower()
+
+    def check(self) -> None: ...
+
+    def require(self, condition: bool, field: str, allowed: str) -> None:
+        if not condition:
+            raise UserError(f"{self.section()}.{field} = {getattr(self, field)!r}: must be {allowed}")
+
+
+def is_prime(n: int) -> bool:
+    return n >= 2 and all(n % d for d in range(2, int(n**0.5) + 1))
+
+
+@dataclass(frozen=True)
+class DataConfig(Section):
+    task: Literal["arithmetic", "text"] = option("arithmetic", "equations modulo p, or a text to memorise")
+    operation: Literal["+", "-", "/"] = option("/", "the operation o in a o b = c (mod p)")
+    p: int = option(97, "the modulus; prime for division")
+    train_fraction: float = option(0.5, "share of all equations to train on")
+    val_fraction: float = option(0.1, "share of all equations to tune on; the rest is the test split")
+    split_seed: int = option(0, "seed of the one permutation that makes the splits; apart from the run's own seed")
+    tokenizer: Literal["number", "character"] = option("number", "a token per number, or per digit (padded batches)")
+    text: str = option("I love machine learning", "the text to memorise")
+    skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
+    window: int = option(0, "text: train on all windows of so many tokens; 0: on the whole text as one sequence")
+
+    @property
+    def n_equations(self) -> int:
+        return self.p * (self.p - 1 if self.operation == "/" else self.p)
+
+    def split_sizes(self) -> dict[str, int]:
+        """Number of equations in train, val and test; they add up to `n_equations`."""
+        train, val = (round(f * self.n_equations) for f in (self.train_fraction, self.val_fraction))
+        return {"train": train, "val": val, "test": self.n_equations - train - val}
+
+    def check(self) -> None:
+        if self.task == "arithmetic":
+            self.require(3 <= self.p <= 1999, "p", "from 3 to 1999")
+            if self.operation == "/":
+                self.require(is_prime(self.p), "p", "prime for division, such as 97 or 113")
+            sizes = self.split_sizes()
+            for split in ("train", "val"):
+                allowed = "between 0 and 1 and leave no split empty"
+                self.require(sizes[split] > 0, f"{split}_fraction", f"{allowed} (it gives {sizes[split]} equations)")
+            allowed = f"less than {1 - self.val_fraction:g}, so that the test split is not empty"
+            self.require(sizes["test"] > 0, "train_fraction", allowed)
+        else:
+            self.require(len(self.text) > 0, "text", "at least one character")
+            self.require(0 <= self.skip_loss <= len(self.text), "skip_loss", f"from 0 to {len(self.text)}")
+            self.require(0 <= self.window <= len(self.text), "window", f"from 0 to {len(self.text)}, the text's length")
+            self.require(not (self.skip_loss and self.window), "skip_loss", "0 when data.window is used")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Section):
+    """The defaults are the handout's starter (nanoGPT); PAPER below is the network of Power et al."""
+
+    n_layers: int = option(2, "number of transformer blocks")
+    n_heads: int = option(4, "attention heads per block")
+    d_model: int = option(128, "width of the residual stream")
+    d_ff: int = option(512, "width of the feed-forward layer")
+    context_length: int = option(32, "longest sequence the model can read, in tokens")
+    norm: Literal["layernorm", "rmsnorm", "none"] = option("layernorm", "normalisation")
+    norm_placement: Literal["pre", "post"] = option("pre", "normalise before each sublayer, or after adding it")
+    activation: Literal["gelu", "relu", "swiglu"] = option("gelu", "feed-forward nonlinearity")
+    positions: Literal["learned", "sinusoidal", "rope", "none"] = option("learned", "position encoding")
+    bias: bool = option(True, "biases in all linear layers but the query, key and value projections")
+    qkv_bias: bool = option(True, "biases in the query, key and value projections")
+    tied: bool = option(True, "share the token embedding with the output layer")
+    dropout: float = option(0.0, "dropout after the embedding, on the attention weights and on each sublayer")
+    init: Literal["gpt2", "torch"] = option("gpt2", "N(0, 0.02) as GPT-2; or torch's own, with embeddings N(0, 1)")
+    init_scale: float = option(1.0, "factor on all initial weights but the norms'")
+
+    def check(self) -> None:
+        for name in ("n_layers", "n_heads", "d_model", "d_ff", "context_length"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(self.d_model % self.n_heads == 0, "d_model", f"divisible by model.n_heads = {self.n_heads}")
+        if self.positions == "rope":
+            self.require((self.d_model // self.n_heads) % 2 == 0, "d_model", "an even number per head for rope")
+        if self.positions == "sinusoidal":
+            self.require(self.d_model % 2 == 0, "d_model", "even for sinusoidal positions")
+        self.require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1")
+        self.require(self.init_scale > 0, "init_scale", "above 0")
+
+
+PAPER = dict(
+    norm_placement="post",
+    activation="relu",
+    positions="sinusoidal",
+    bias=False,
+    qkv_bias=False,
+    tied=False,
+    init="torch",
+)
+"""ModelConfig fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2)."""
+
+
+@dataclass(frozen=True)
+class OptimConfig(Section):
+    name: Literal["adam", "adamw", "sgd", "momentum", "muon"] = option("adamw", "optimiser")
+    lr: float = option(1e-3, "learning rate after warm-up")
+    weight_decay: float = option(1.0, "AdamW, Muon: decoupled, w <- (1 - lr * weight_decay) w; else L2 in the gradient")
+    beta1: float = option(0.9, "Adam's decay of the first moment; also the momentum of `momentum`")
+    beta2: float = option(0.98, "Adam's decay of the second moment")
+    warmup_steps: int = option(10, "steps over which the learning rate rises linearly")
+    schedule: Literal["constant", "cosine"] = option("constant", "after warm-up: stay, or fall to 0 at max_steps")
+    clip: float = option(0.0, "largest global norm of the gradient; 0: no clipping")
+
+    def check(self) -> None:
+        self.require(self.lr > 0, "lr", "above 0")
+        self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        for name in ("beta1", "beta2"):
+            self.require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+        self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
+        self.require(self.clip >= 0, "clip", "at least 0")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Section):
+    batch_size: int = option(512, "sequences per step, drawn without replacement within an epoch")
+    max_steps: int = option(3000, "optimiser steps at most")
+    eval_every: int = option(10, "steps between evaluations, at least")
+    eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
+    stop_at: float = option(0.0, "solved: three evaluations with this validation accuracy; 0: go on to max_steps")
+    go_on: float = option(1.0, "stop at so many times the step at which it was solved")
+
+    def check(self) -> None:
+        for name in ("batch_size", "max_steps", "eval_every"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        for name in ("eval_growth", "go_on"):
+            self.require(getattr(self, name) >= 1, name, "at least 1")
+        self.require(0 <= self.stop_at <= 1, "stop_at", "an accuracy from 0 to 1")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optim: OptimConfig = OptimConfig()
+    train: TrainConfig = TrainConfig()
+    seed: int = option(0, "seed of the initial weights, the order of the batches and dropout")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", coerce("seed", self.seed, int))
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"seed = {self.seed}: must be from 0 to 2147483647")
+
+    @classmethod
+    def options(cls) -> dict[str, str]:
+        """Every field by its dotted name (`optim.lr`), with its help text and default."""
+        return {name: f"{f.metadata['help']} (default: {_show(f.default)})" for name, f in _leaves(cls)}
+
+    def flat(self) -> dict[str, Any]:
+        """All fields by dotted name."""
+        return {name: _get(self, name) for name, _ in _leaves(type(self))}
+
+    def override(self, changes: dict[str, Any]) -> Self:
+        """A copy with fields set by dotted name, e.g. {"optim.lr": 3e-3, "seed": 1}; values may be text."""
+        known = self.options()
+        parts: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise UserError(f"{name}: no such config field{suggestion(name, known)}")
+            section, _, leaf = name.rpartition(".")
+            parts.setdefault(section, {})[leaf] = value
+        top = parts.pop("", {})
+        return replace(self, **{s: replace(getattr(self, s), **v) for s, v in parts.items()}, **top)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Self:
+        """The config of a `config.json`; raises UserError on unknown fields and bad values."""
+        if not isinstance(stored, dict):
+            raise UserError(f"config: must be an object with the fields {', '.join(f.name for f in fields(cls))}")
+        sections = {f.name: f.default for f in fields(cls) if is_dataclass(f.default)}
+        changes = {}
+        for key, value in stored.items():
+            if key in sections and isinstance(value, dict):
+                changes |= {f"{key}.{leaf}": v for leaf, v in value.items()}
+            else:
+                changes[key] = value
+        return cls().override(changes)
+
+    @property
+    def id(self) -> str:
+        """Ten hex digits that name this config: a hash of the fields that differ from the defaults."""
+        default = RunConfig().flat()
+        changed = {name: value for name, value in self.flat().items() if value != default[name]}
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _leaves(cls: type) -> list[tuple[str, Any]]:
+    leaves = []
+    for f in fields(cls):
+        if is_dataclass(f.default):
+            leaves += [(f"{f.name}.{leaf.name}", leaf) for leaf in fields(f.default)]
+        else:
+            leaves.append((f.name, f))
+    return leaves
+
+
+def _get(config: RunConfig, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _show(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

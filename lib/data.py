@@ -1,0 +1,74 @@
+"""What every data set hands to the training loop: splits of sequences, each split one Batch of tensors."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from lib.tokenizer import Tokenizer
+
+IGNORE = -100  # a target that is not scored; PyTorch's default ignore_index
+
+
+class Batch(NamedTuple):
+    """B sequences, padded on the right to T tokens.
+
+    `targets[b, t]` is the token that follows `tokens[b, t]`, or IGNORE where the loss does not count it.
+    For the equation 12/5=41 with a token per number, of which only the answer is scored:
+
+        tokens    12    /    5    =
+        targets   -     -    -   41          (- is IGNORE)
+
+    and for "hi", with the loss on everything:
+
+        tokens   <bos>  h    i
+        targets    h    i  <eos>
+    """
+
+    tokens: Tensor  # (B, T) int64
+    targets: Tensor  # (B, T) int64
+    lengths: Tensor | None  # (B,) int64, tokens before the padding; None if no sequence is padded
+
+    def __getitem__(self, rows: Tensor | slice) -> "Batch":  # type: ignore[override]
+        """The batch of some rows."""
+        return Batch(self.tokens[rows], self.targets[rows], None if self.lengths is None else self.lengths[rows])
+
+    def to(self, device: torch.device | str) -> "Batch":
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return Batch(self.tokens.to(device), self.targets.to(device), lengths)
+
+    @property
+    def size(self) -> int:
+        return self.tokens.shape[0]
+
+
+def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
+    """The Batch of whole sequences of ids, the first `unscored[i]` targets of sequence i left out of the loss."""
+    lengths = torch.tensor([len(ids) - 1 for ids in sequences])
+    size = (len(sequences), int(lengths.max()))
+    tokens, targets = torch.full(size, pad), torch.full(size, IGNORE)
+    for row, (ids, skip) in enumerate(zip(sequences, unscored, strict=True)):
+        tokens[row, : len(ids) - 1] = torch.tensor(ids[:-1])
+        targets[row, skip : len(ids) - 1] = torch.tensor(ids[1 + skip :], dtype=torch.int64)
+    return Batch(tokens, targets, lengths if (lengths < size[1]).any() else None)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    tokenizer: Tokenizer
+    splits: dict[str, Batch]  # "train", and where the data has them "val" and "test"
+
+    def to(self, device: torch.device | str) -> Self:
+        return type(self)(self.tokenizer, {name: batch.to(device) for name, batch in self.splits.items()})
+
+    @property
+    def longest(self) -> int:
+        """Tokens in the longest sequence."""
+        return max(batch.tokens.shape[1] for batch in self.splits.values())
+
+    @property
+    def last_only(self) -> bool:
+        """Whether nothing but each sequence's last position is scored, so that a model need compute no more."""
+        batches = self.splits.values()
+        return all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches)

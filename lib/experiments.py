@@ -1,0 +1,51 @@
+"""The named experiments: each a function that returns its runs' configs."""
+
+from collections.abc import Callable
+
+from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+MEMORIZE = RunConfig(
+    data=DataConfig(task="text"),
+    model=ModelConfig(n_layers=1, n_heads=4, d_model=64, d_ff=256, context_length=24),
+    optim=OptimConfig(lr=1e-3, weight_decay=0.0),
+    train=TrainConfig(batch_size=1, max_steps=1000, eval_every=5),
+)
+DIVISION = RunConfig(
+    data=DataConfig(operation="/", p=97, train_fraction=0.5, val_fraction=0.1),
+    model=ModelConfig(context_length=4),
+    optim=OptimConfig(name="adamw", lr=1e-3, weight_decay=1.0, beta2=0.98, warmup_steps=10),
+    train=TrainConfig(batch_size=512, max_steps=3000, eval_every=10),
+)
+DIVISION_PAPER = DIVISION.override({f"model.{name}": value for name, value in PAPER.items()})
+
+
+def memorize() -> list[RunConfig]:
+    """One layer memorises "I love machine learning"."""
+    return [MEMORIZE]
+
+
+def memorize_masked() -> list[RunConfig]:
+    """The same, with the first 3 tokens left out of the loss."""
+    return [MEMORIZE.override({"data.skip_loss": 3})]
+
+
+def grokking() -> list[RunConfig]:
+    """Division mod 97, AdamW with weight decay 1: the starter's network and the paper's, 3 seeds each."""
+    return [config.override({"seed": seed}) for config in (DIVISION, DIVISION_PAPER) for seed in range(3)]
+
+
+def grokking_slow() -> list[RunConfig]:
+    """The paper's network with weight decay 0.1, and with Adam and none as in the paper's Figure 1 (over an hour)."""
+    no_decay = {"optim.name": "adam", "optim.weight_decay": 0, "train.max_steps": 100_000}
+    return [
+        DIVISION_PAPER.override({"optim.weight_decay": 0.1, "train.max_steps": 30_000}),
+        DIVISION_PAPER.override(no_decay),
+    ]
+
+
+ALL: dict[str, Callable[[], list[RunConfig]]] = {
+    "memorize": memorize,
+    "memorize_masked": memorize_masked,
+    "grokking": grokking,
+    "grokking_slow": grokking_slow,
+}

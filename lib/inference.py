@@ -1,0 +1,203 @@
+"""Sampling from a checkpoint, and `python -m lib.inference PATH [N]`, its command line."""
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lib import arithmetic, checkpoint, cli
+from lib.config import DataConfig, RunConfig, UserError
+from lib.data import IGNORE, collate
+from lib.model import Transformer
+from lib.tokenizer import CharacterTokenizer, Tokenizer
+from lib.train import check_device
+
+DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
+DEFAULT_EQUATIONS = 10
+
+
+def generate(
+    model: Transformer,
+    tokens: Tensor,
+    n_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    eos: int | None = None,
+    seed: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Continue each of the B sequences in `tokens` (B, T) by up to `n_tokens`.
+
+    Yields, per new token, the ids (B,) and their probabilities (B,) under the distribution they were drawn from;
+    stops early when every sequence has met `eos`, and goes on with eos in those that have. Temperature 0 takes the
+    likeliest token. Beyond the model's context only the last `context_length` tokens are read. `seed` makes the
+    sample repeatable.
+    """
+    if temperature < 0:
+        raise UserError(f"temperature = {temperature}: must be at least 0")
+    if top_k is not None and top_k < 1:
+        raise UserError(f"top-k = {top_k}: must be at least 1")
+    generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
+    done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+    model.eval()
+    for _ in range(n_tokens):
+        with torch.no_grad():
+            logits = model(tokens[:, -model.config.context_length :], last=True)  # (B, V)
+        if top_k is not None:
+            kth = logits.topk(min(top_k, logits.shape[1])).values[:, -1:]
+            logits = logits.masked_fill(logits < kth, -torch.inf)
+        if temperature == 0:
+            probabilities = torch.softmax(logits, -1)
+            ids = logits.argmax(-1)
+        else:
+            probabilities = torch.softmax(logits / temperature, -1)
+            ids = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        chosen = probabilities.gather(1, ids[:, None])[:, 0]
+        if eos is not None:
+            ids = torch.where(done, eos, ids)
+            done |= ids == eos
+        yield ids, chosen
+        if bool(done.all()):
+            return
+        tokens = torch.cat([tokens, ids[:, None]], 1)
+
+
+def sample(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: str = "",
+    n_tokens: int = DEFAULT_TOKENS,
+    *,
+    samples: int = 1,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int | None = None,
+) -> list[str]:
+    """`samples` texts of at most `n_tokens` new tokens, each beginning with `prompt` and ending before <eos>."""
+    if n_tokens < 1:
+        raise UserError(f"N = {n_tokens}: must be at least 1")
+    if samples < 1:
+        raise UserError(f"samples = {samples}: must be at least 1")
+    ids = encode_prompt(model, tokenizer, prompt)
+    tokens = torch.tensor([ids] * samples, device=next(model.parameters()).device)
+    options = dict(temperature=temperature, top_k=top_k, eos=tokenizer.eos, seed=seed)
+    new = torch.stack([ids for ids, _ in generate(model, tokens, n_tokens, **options)], 1).tolist()
+    ends = [row.index(tokenizer.eos) if tokenizer.eos in row else len(row) for row in new]
+    return [prompt + tokenizer.decode(row[:end]) for row, end in zip(new, ends, strict=True)]
+
+
+def encode_prompt(model: Transformer, tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The ids of <bos> and the prompt. Raises UserError if the model cannot read that many."""
+    ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + tokenizer.encode(prompt)
+    if len(ids) > model.config.context_length:
+        room = model.config.context_length - len(ids) + len(tokenizer.encode(prompt))
+        raise UserError(f"prompt {prompt!r}: {len(tokenizer.encode(prompt))} tokens; must be at most {room}")
+    return ids
+
+
+def parse_equation(tokenizer: Tokenizer, data: DataConfig, prompt: str) -> tuple[int, int]:
+    """The operands a and b of a prompt such as "12/5=". Raises UserError if it is none that the model can answer."""
+    tokenizer.encode(prompt)  # first of all, complain of characters and numbers outside the vocabulary
+    text = "".join(prompt.split())
+    left, operation, right = text.removesuffix("=").partition(data.operation)
+    example = f"a{data.operation}b= with a and b from 0 to {data.p - 1}, such as 12{data.operation}5="
+    if not (text.endswith("=") and operation and left.isdigit() and right.isdigit()):
+        raise UserError(f"prompt {prompt!r}: must be {example}")
+    a, b = int(left), int(right)
+    if max(a, b) >= data.p:
+        raise UserError(f"prompt {prompt!r}: must be {example}")
+    if data.operation == "/" and b == 0:
+        raise UserError(f"prompt {prompt!r}: nothing can be divided by 0; must be {example} and b not 0")
+    return a, b
+
+
+def answer(model: Transformer, tokenizer: Tokenizer, data: DataConfig, a: int, b: int) -> Tensor:
+    """The model's probability (p,) of each number as the answer to a o b.
+
+    With a token per character: that of all of its digits and the end. The rest to 1 is spent on no number at all.
+    """
+    ends = [tokenizer.eos] if isinstance(tokenizer, CharacterTokenizer) else []
+    rows = [tokenizer.encode(f"{a}{data.operation}{b}={c}") + ends for c in range(data.p)]
+    equals = tokenizer.encode("=")[0]
+    batch = collate(rows, [ids.index(equals) for ids in rows], tokenizer.pad)
+    batch = batch.to(next(model.parameters()).device)
+    model.eval()
+    with torch.no_grad():
+        log_p = model(batch.tokens, batch.lengths).log_softmax(-1)  # (p, T, V)
+    scored = batch.targets != IGNORE
+    chosen = log_p.gather(2, batch.targets.clamp(min=0)[..., None])[..., 0]  # (p, T)
+    return (chosen * scored).sum(1).exp().cpu()
+
+
+def right_answer(data: DataConfig, a: int, b: int) -> int:
+    """c of a o b = c (mod p)."""
+    if data.operation == "/":
+        return a * pow(b, -1, data.p) % data.p
+    return (a + b if data.operation == "+" else a - b) % data.p
+
+
+def describe_answer(config: RunConfig, a: int, b: int, probabilities: Tensor) -> str:
+    """ "12/5=41  P 0.9998  right, not in the train split  (then 40: 0.0001 …)"."""
+    data = config.data
+    top = probabilities.topk(min(4, data.p))
+    best, *others = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    true = right_answer(data, a, b)
+    verdict = "right" if best[0] == true else f"wrong, it is {true}"
+    where = next(name for name, rows in arithmetic.split(data).items() if ((rows[:, 0] == a) & (rows[:, 1] == b)).any())
+    seen = "seen in training" if where == "train" else f"unseen ({where} split)"
+    then = ", ".join(f"{c}: {p:.2g}" for c, p in others)
+    return f"{a}{data.operation}{b}={best[0]}   P {best[1]:.4f}   {verdict}, {seen}   (then {then})"
+
+
+def random_equations(data: DataConfig, n: int, seed: int | None) -> list[tuple[int, int]]:
+    rows = arithmetic.equations(data.operation, data.p)[:, :2].tolist()
+    return [tuple(row) for row in random.Random(seed).sample(rows, min(n, len(rows)))]
+
+
+def parser() -> cli.Parser:
+    result = cli.Parser(
+        prog="python -m lib.inference",
+        description="Sample from a checkpoint: text, or the answers to equations.",
+        allow_abbrev=False,
+    )
+    result.add_argument("path", metavar="PATH", help="a run folder, or its weights file")
+    n_help = f"text: tokens at most (default {DEFAULT_TOKENS}); equations: how many random ones ({DEFAULT_EQUATIONS})"
+    result.add_argument("n", metavar="N", nargs="?", type=int, help=n_help)
+    result.add_argument("--prompt", help='text to continue, or an equation to answer, such as "12/5="')
+    result.add_argument("--temperature", type=float, default=1.0, help="text: 0 takes the likeliest (default 1)")
+    result.add_argument("--top-k", type=int, help="text: draw from the k likeliest tokens only")
+    result.add_argument("--samples", type=int, default=1, help="text: how many (default 1)")
+    result.add_argument("--seed", type=int, help="makes the sample, or the choice of equations, repeatable")
+    result.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse(argv)
+    try:
+        check_device(args.device)
+        if args.n is not None and args.n < 1:
+            raise UserError(f"N = {args.n}: must be at least 1")
+        model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
+        if config.data.task == "text":
+            options = dict(samples=args.samples, temperature=args.temperature, top_k=args.top_k, seed=args.seed)
+            for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **options):
+                print(text)
+        else:
+            if args.prompt is not None:
+                pairs = [parse_equation(tokenizer, config.data, args.prompt)]
+            else:
+                pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)
+            for a, b in pairs:
+                print(describe_answer(config, a, b, answer(model, tokenizer, config.data, a, b)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""A decoder-only transformer. Its options cover the handout's starter, Power et al.'s network and GPT-2."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.config import ModelConfig
+
+
+class Transformer(nn.Module):
+    """Token ids in, logits of the next token out.
+
+    Shapes in the comments: B sequences, T tokens, Q queries (T, or 1 when only the last token is asked),
+    D = d_model, H heads of size D / H, V tokens in the vocabulary.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(vocab_size, config.d_model)
+        if config.positions == "learned":
+            self.position = nn.Embedding(config.context_length, config.d_model)
+        elif config.positions == "sinusoidal":
+            self.register_buffer("sinusoids", sinusoids(config.context_length, config.d_model), persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.final_norm = make_norm(config) if config.norm_placement == "pre" else nn.Identity()
+        self.unembed = nn.Linear(config.d_model, vocab_size, bias=False)
+        initialise(self, config)
+        if config.tied:
+            del self.unembed  # the logits are then products with the embedding itself
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
+
+        tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
+        Padding is never attended to; logits at padded positions mean nothing. `last=True` gives what the full
+        forward gives at those positions, and in the last block computes no more than they need.
+        """
+        B, T = tokens.shape
+        x = self.embed(tokens)  # (B, T, D)
+        if self.config.positions == "learned":
+            x = x + self.position.weight[:T]
+        elif self.config.positions == "sinusoidal":
+            x = x + self.sinusoids[:T]
+        x = self.dropout(x)
+        mask = attention_mask(T, lengths, tokens.device)  # (1 or B, 1, T, T)
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        if last:
+            at = tokens.new_full((B,), T - 1) if lengths is None else lengths - 1
+            x = self.blocks[-1](x, mask, at)[:, 0]  # (B, D)
+        else:
+            x = self.blocks[-1](x, mask)
+        return F.linear(self.final_norm(x), self.embed.weight if self.config.tied else self.unembed.weight)
+
+    @property
+    def n_params(self) -> int:
+        return sum(p.numel() for p in self.parameters())
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each added to the residual stream; norm before (pre) or after (post) adding."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pre = config.norm_placement == "pre"
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.attention_norm = make_norm(config)
+        self.feed_forward_norm = make_norm(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
+        """x: (B, T, D) -> (B, T, D); with `at` (B,) only the rows at those positions, (B, 1, D)."""
+        keys = self.attention_norm(x) if self.pre else x
+        queries, rows = keys, x
+        if at is not None:
+            every = torch.arange(len(at), device=at.device)
+            queries, rows = keys[every, at, None], x[every, at, None]
+            mask = mask.expand(len(at), -1, -1, -1)[every, :, at, None]  # (B, 1, 1, T)
+        x = rows + self.dropout(self.attention(queries, keys, mask, at))
+        if self.pre:
+            return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        x = self.attention_norm(x)
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads, self.p_drop = config.n_heads, config.dropout
+        self.query = nn.Linear(config.d_model, config.d_model, bias=config.qkv_bias)
+        self.key = nn.Linear(config.d_model, config.d_model, bias=config.qkv_bias)
+        self.value = nn.Linear(config.d_model, config.d_model, bias=config.qkv_bias)
+        self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
+        self.rope = config.positions == "rope"
+
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor, at: Tensor | None) -> Tensor:
+        """queries (B, Q, D) at positions 0 … Q-1, or at `at`; keys (B, T, D); mask (B, 1, Q, T) True = look."""
+        B, Q, D = queries.shape
+
+        def heads(x: Tensor) -> Tensor:
+            return x.view(B, -1, self.n_heads, D // self.n_heads).transpose(1, 2)  # (B, H, T, D / H)
+
+        q, k, v = heads(self.query(queries)), heads(self.key(keys)), heads(self.value(keys))
+        if self.rope:
+            positions = torch.arange(keys.shape[1], device=keys.device)
+            k = rotate(k, positions)
+            q = rotate(q, positions[:Q] if at is None else at[:, None, None])
+        x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0)
+        return self.out(x.transpose(1, 2).reshape(B, Q, D))
+
+
+class FeedForward(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.activation = {"gelu": F.gelu, "relu": F.relu, "swiglu": F.silu}[config.activation]
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if config.activation == "swiglu" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate is None:
+            return self.down(self.activation(self.up(x)))
+        return self.down(self.activation(self.gate(x)) * self.up(x))  # Shazeer 2020, arXiv 2002.05202
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    return {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm, "none": nn.Identity}[config.norm](config.d_model)
+
+
+def attention_mask(T: int, lengths: Tensor | None, device: torch.device) -> Tensor:
+    """(1 or B, 1, T, T) bool, True where query i may look at key j: j <= i, and j is no padding."""
+    position = torch.arange(T, device=device)
+    causal = (position[None, :] <= position[:, None])[None, None]
+    return causal if lengths is None else causal & (position < lengths[:, None])[:, None, None]
+
+
+def sinusoids(length: int, d_model: int) -> Tensor:
+    """(length, d_model) fixed position encodings of Vaswani et al. 2017 (arXiv 1706.03762, section 3.5)."""
+    angle = torch.arange(length)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
+
+
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """Rotary position encoding of queries or keys, x (B, H, Q, d) (Su et al. 2021, arXiv 2104.09864).
+
+    positions: int64 that broadcasts against (B, H, Q).
+    """
+    d = x.shape[-1]
+    frequency = 10_000 ** (-torch.arange(0, d, 2, device=x.device) / d)
+    angle = positions[..., None] * frequency
+    cos, sin = angle.cos(), angle.sin()
+    even, odd = x[..., ::2], x[..., 1::2]
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
+
+
+def initialise(model: Transformer, config: ModelConfig) -> None:
+    """Initial weights.
+
+    "gpt2": all weights N(0, 0.02), biases 0, and projections into the residual stream smaller by sqrt(2 n_layers)
+    (Radford et al. 2019). "torch": PyTorch's own, uniform linear layers and N(0, 1) embeddings, as the code of
+    Power et al. 2022. `init_scale` multiplies either; the norms' gains stay 1.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            if config.init == "gpt2":
+                into_residual = name.endswith(("attention.out", "feed_forward.down"))
+                nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * config.n_layers) if into_residual else 0.02)
+                if getattr(module, "bias", None) is not None:
+                    nn.init.zeros_(module.bias)
+            for parameter in module.parameters():
+                parameter.data *= config.init_scale

@@ -1,0 +1,91 @@
+"""Text to token ids and back. Two tokenizers behind one interface: `encode`, `decode`, `vocab_size`, `bos`, `eos`."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lib.config import UserError
+
+
+@dataclass(frozen=True)
+class CharacterTokenizer:
+    """One token per character, after three special tokens.
+
+    >>> t = CharacterTokenizer("+0123456789=")
+    >>> t.encode("7+5=")
+    [11, 3, 9, 14]
+    """
+
+    characters: str  # sorted, each once
+
+    pad, bos, eos = 0, 1, 2
+    SPECIAL = ("<pad>", "<bos>", "<eos>")
+
+    @classmethod
+    def of(cls, text: str) -> "CharacterTokenizer":
+        """The tokenizer whose vocabulary is the characters of `text`."""
+        return cls("".join(sorted(set(text))))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.SPECIAL) + len(self.characters)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids without special tokens. Raises UserError for a character outside the vocabulary."""
+        for character in text:
+            if character not in self.characters:
+                raise UserError(f"character {character!r} in {text!r}: must be one of {' '.join(self.characters)!r}")
+        return [len(self.SPECIAL) + self.characters.index(c) for c in text]
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of `ids`; special tokens are shown by name, so that nothing a model says is hidden."""
+        return "".join([*self.SPECIAL, *self.characters][i] for i in ids)
+
+
+@dataclass(frozen=True)
+class NumberTokenizer:
+    """One token per number 0 … p-1, then the operation (id p) and "=" (id p + 1).
+
+    >>> NumberTokenizer(97, "/").encode("12/5=41")
+    [12, 97, 5, 98, 41]
+    """
+
+    p: int
+    operation: str
+
+    bos = eos = None
+    pad = 0  # all equations have the same number of tokens: nothing is ever padded
+
+    @property
+    def vocab_size(self) -> int:
+        return self.p + 2
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of an equation or its beginning; spaces do not count. Raises UserError for anything else."""
+        symbols = {self.operation: self.p, "=": self.p + 1}
+        ids = []
+        for piece in re.findall(r"\d+|\S", text):
+            if piece in symbols:
+                ids.append(symbols[piece])
+            elif piece.isascii() and piece.isdigit() and int(piece) < self.p:
+                ids.append(int(piece))
+            else:
+                allowed = f"a number from 0 to {self.p - 1}, {self.operation} or ="
+                raise UserError(f"{piece!r} in {text!r}: must be {allowed}")
+        return ids
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join({self.p: self.operation, self.p + 1: "="}.get(i, str(i)) for i in ids)
+
+
+Tokenizer = CharacterTokenizer | NumberTokenizer
+
+
+def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What the weights file stores of a tokenizer."""
+    return {"kind": type(tokenizer).__name__, **asdict(tokenizer)}
+
+
+def from_dict(stored: dict[str, Any]) -> Tokenizer:
+    kinds = {cls.__name__: cls for cls in (CharacterTokenizer, NumberTokenizer)}
+    return kinds[stored["kind"]](**{key: value for key, value in stored.items() if key != "kind"})

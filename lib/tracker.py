@@ -1,0 +1,147 @@
+"""ExperimentTracker: what a run writes while it trains, by step and by wall-clock."""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.config import RunConfig, UserError
+
+COLUMNS = (
+    "step",
+    "time_s",
+    *("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"),
+    *("lr", "grad_norm", "weight_norm"),
+)
+Row = dict[str, float | None]
+
+
+class ExperimentTracker:
+    """Owns a run folder: config.json and env.json at the start, a row of metrics.csv per evaluation, train.log.
+
+    `time_s` counts the seconds spent in training steps, over all sessions of the run; evaluation is left out.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, device: str) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        self.time_s, self._started = 0.0, None
+        stored = {"config.json": config.to_dict(), "env.json": environment(device)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / "config.json").exists() and read_config(folder / "config.json") != config:
+                raise UserError(f"{folder}: holds a run of another config; choose another folder")
+            for name, content in stored.items():
+                write_json(folder / name, content)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+
+    def rewind(self, step: int, time_s: float) -> None:
+        """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`."""
+        self.rows = [row for row in read_csv((self.folder / "metrics.csv").read_text()) if row["step"] <= step]
+        self.time_s = time_s
+        write_atomically(self.folder / "metrics.csv", "".join(map(line, [header(), *map(values, self.rows)])))
+
+    def start(self) -> None:
+        """Let the clock run."""
+        self._started = time.perf_counter()
+
+    def pause(self) -> None:
+        """Stop the clock (for an evaluation, or a picture)."""
+        if self._started is not None:
+            self.time_s += time.perf_counter() - self._started
+        self._started = None
+
+    def log(self, **metrics: float | None) -> Row:
+        """Append a row; columns not given stay empty."""
+        row = {name: metrics.get(name) for name in COLUMNS} | {"time_s": round(self.time_s, 3)}
+        with open(self.folder / "metrics.csv", "a" if self.rows else "w", encoding="utf-8") as file:
+            file.write(line(values(row)) if self.rows else line(header()) + line(values(row)))
+        self.rows.append(row)
+        return row
+
+    def note(self, text: str) -> None:
+        """A line in train.log, after the seconds trained so far."""
+        with open(self.folder / "train.log", "a", encoding="utf-8") as file:
+            file.write(f"{self.time_s:9.1f} s  {text}\n")
+
+    def finish(self, summary: dict[str, Any], keep_state: bool) -> None:
+        """Write summary.json, which marks the run as finished."""
+        write_json(self.folder / "summary.json", summary)
+        if not keep_state:
+            (self.folder / "state.pt").unlink(missing_ok=True)
+
+
+def header() -> list[str]:
+    return list(COLUMNS)
+
+
+def values(row: Row) -> list[str]:
+    """Seven significant digits: what a float32 holds."""
+    return ["" if row[name] is None else f"{row[name]:.7g}" for name in COLUMNS]
+
+
+def line(cells: list[str]) -> str:
+    return ",".join(cells) + "\n"
+
+
+def read_csv(text: str) -> list[Row]:
+    """The rows of a metrics.csv; a last line cut off in mid-write is dropped."""
+    complete = text[: text.rfind("\n") + 1].splitlines()
+    return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(complete)]
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write beside the file, then put it in place: readers see the old or the new, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_config(path: Path) -> RunConfig:
+    """The config stored at `path`. Raises UserError, naming the file, if it cannot be read."""
+    try:
+        return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a result may depend on beside its config: versions, processor, threads, git commit, device."""
+
+    def git(*args: str) -> str:
+        call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        return call.stdout.strip()
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(terse=True),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "commit": git("rev-parse", "HEAD") or None,
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", "lib")),
+    }
+
+
+def processor() -> str:
+    """The processor's name and its widest vector instructions, which decide the last bits of a result."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(text.split(":")[1].strip() for text in lines if text.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
