@@ -29,6 +29,27 @@ def memorize_masked() -> list[RunConfig]:
     return [MEMORIZE.override({"data.skip_loss": 3})]
 
 
+def memorize_lr() -> list[RunConfig]:
+    """Lesson: four learning rates."""
+    return [MEMORIZE.override({"optim.lr": lr}) for lr in (1e-3, 3e-4, 1e-4, 1e-5)]
+
+
+def memorize_context() -> list[RunConfig]:
+    """Lesson: contexts shorter than the sentence."""
+    return [windows(size, batch_size=16) for size in (1, 2, 3, 8)]
+
+
+def memorize_batch() -> list[RunConfig]:
+    """Lesson: four batch sizes, on random windows of 8 tokens."""
+    return [windows(8, batch_size) for batch_size in (1, 4, 16, 64)]
+
+
+def windows(size: int, batch_size: int) -> RunConfig:
+    """MEMORIZE on pieces of the sentence of `size` tokens, by a network that can read no more."""
+    changes = {"data.window": size, "model.context_length": size, "train.batch_size": batch_size}
+    return MEMORIZE.override(changes | {"train.max_steps": 500})
+
+
 def grokking() -> list[RunConfig]:
     """Division mod 97, AdamW with weight decay 1: the starter's network and the paper's, 3 seeds each."""
     return [config.override({"seed": seed}) for config in (DIVISION, DIVISION_PAPER) for seed in range(3)]
@@ -46,6 +67,9 @@ def grokking_slow() -> list[RunConfig]:
 ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "memorize": memorize,
     "memorize_masked": memorize_masked,
+    "memorize_lr": memorize_lr,
+    "memorize_context": memorize_context,
+    "memorize_batch": memorize_batch,
     "grokking": grokking,
     "grokking_slow": grokking_slow,
 }

@@ -98,6 +98,19 @@ def run_live(config: RunConfig, on_eval: Callable[[Row], None] = lambda row: Non
     return Run(folder)
 
 
+def agreement(live: Run, stored: Run) -> str:
+    """How a run trained here compares with the stored one of the same config, at the evaluations both have.
+
+    Equal on the same kind of processor; elsewhere rounding differs in the last bit, and training magnifies that.
+    """
+    steps = np.intersect1d(live.metrics["step"], stored.metrics["step"])
+    losses = [run.metrics["train_loss"][np.isin(run.metrics["step"], steps)] for run in (live, stored)]
+    apart = ~np.isclose(*losses, rtol=1e-6)
+    if not apart.any():
+        return f"the live run and the stored run agree at all {len(steps)} evaluations up to step {int(steps[-1]):,}"
+    return f"the live run and the stored run agree before step {int(steps[apart][0]):,}; then rounding leads them apart"
+
+
 def run_all(
     experiment: str,
     configs: Sequence[RunConfig],

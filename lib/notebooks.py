@@ -1,0 +1,97 @@
+"""`python -m lib.notebooks`: execute the notebooks headlessly with papermill, and keep what is the same every time."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from lib.config import UserError, suggestion
+from lib.runs import ROOT
+from lib.tracker import write_atomically
+
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from one execution to the next: times, papermill's and widgets' metadata, progress lines.
+
+    Cells that papermill injected go too, so that the notebook keeps its own parameters.
+    """
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    kept = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    count = 0
+    for cell in kept:
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        if cell.cell_type != "code":
+            continue
+        count += 1
+        cell.execution_count = count
+        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        for out in cell.outputs:
+            if "execution_count" in out:
+                out.execution_count = count
+    notebook.cells = kept
+    return notebook
+
+
+def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+    """Run a notebook from its own folder, as Jupyter does, and return it normalised.
+
+    Raises UserError for a parameter that it does not have, and if a cell fails or is never reached.
+    """
+    known = parameters_of(path)
+    for name in parameters:
+        if name not in known:
+            raise UserError(f"{path.name}: no parameter {name}; it has {', '.join(known)}{suggestion(name, known)}")
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / path.name
+        try:
+            papermill.execute_notebook(
+                str(path), str(output), parameters, kernel_name="python3", cwd=str(path.parent), progress_bar=False
+            )
+        except papermill.PapermillExecutionError as error:
+            raise UserError(f"{path.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
+        notebook = nbformat.read(output, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.metadata.papermill.status != "completed":
+            raise UserError(f"{path.name}: stopped before the cell {cell.source.splitlines()[0]!r}")
+    return normalise(notebook)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
+    parser.add_argument("names", nargs="*", help="beginnings of file names, such as 01 04 (default: all)")
+    parser.add_argument("--fresh", action="store_true", help="train every run again instead of using the stored ones")
+    args = parser.parse_args()
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
+    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    if args.names:
+        paths = [path for path in paths if path.name.startswith(tuple(args.names))]
+    try:
+        if not paths:
+            raise UserError(f"no notebook begins with {' or '.join(args.names)}")
+        for path in paths:
+            begun = time.monotonic()
+            print(f"{path.stem} …", end=" ", flush=True)
+            notebook = execute(path, {"fresh": True} if args.fresh and "fresh" in parameters_of(path) else {})
+            write_atomically(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+            print(f"{time.monotonic() - begun:.0f} s", flush=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parameters_of(path: Path) -> dict[str, Any]:
+    return papermill.inspect_notebook(str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

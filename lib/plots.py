@@ -1,0 +1,139 @@
+"""Figures: curves against steps on a logarithmic axis, train solid and held-out dashed, saved as reproducible SVG."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from lib.config import RunConfig
+from lib.runs import ROOT, Run
+from lib.tracker import Row
+
+FIGURES = ROOT / "figures"
+# Okabe and Ito's colours, which stay apart for colour-blind readers
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#666666"
+COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
+
+
+def style() -> None:
+    """Set matplotlib up: the same look in every notebook, and the same bytes from the same data."""
+    mpl.rcParams.update(
+        {
+            "figure.constrained_layout.use": True,
+            "figure.figsize": (6.4, 3.2),
+            "figure.dpi": 130,
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 9,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.grid": True,
+            "grid.color": "#dddddd",
+            "grid.linewidth": 0.5,
+            "lines.linewidth": 1.6,
+            "legend.frameon": False,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "a small transformer groks",
+        }
+    )
+
+
+def save(figure: Figure, name: str) -> Path:
+    """Write figures/<name>.svg; the same figure gives the same bytes."""
+    FIGURES.mkdir(exist_ok=True)
+    path = FIGURES / f"{name}.svg"
+    figure.savefig(path, metadata={"Date": None})
+    return path
+
+
+def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: Any) -> None:
+    """Text beside a line, in its colour: read faster than a legend."""
+    options = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"} | where
+    axes.annotate(text, (x, y), color=color, **options)
+
+
+def log_steps(axes: Axes, first: float) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(left=first)
+    axes.set_xlabel("optimiser steps")
+
+
+def accuracy_axis(axes: Axes) -> None:
+    axes.set_ylim(-0.03, 1.05)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_ylabel("accuracy")
+
+
+def curve(axes: Axes, run: Run, metric: str, **style: Any) -> None:
+    """One metric of a run against steps, from the first evaluation after step 0 (which a log axis cannot show)."""
+    steps, values = run.metrics["step"], run.metrics[metric]
+    shown = steps > 0
+    axes.plot(steps[shown], values[shown], **style)
+
+
+def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str, held_out: str = "test") -> None:
+    """`metric` ("acc" or "loss") of runs that differ by seed: each thin, their median thick; train solid, test dashed.
+
+    The median is drawn where all runs were evaluated.
+    """
+    for split, dash in (("train", "-"), (held_out, "--")):
+        for run in runs:
+            curve(axes, run, f"{split}_{metric}", color=color, ls=dash, lw=0.8 if len(runs) > 1 else 1.6, alpha=0.9)
+        if len(runs) > 1:
+            steps = sorted(set.intersection(*(set(run.metrics["step"]) for run in runs)) - {0})
+            at = [[np.flatnonzero(run.metrics["step"] == step)[0] for step in steps] for run in runs]
+            values = [run.metrics[f"{split}_{metric}"][rows] for run, rows in zip(runs, at, strict=True)]
+            axes.plot(steps, np.median(values, axis=0), color=color, ls=dash, lw=2.2)
+
+
+def mark(axes: Axes, step: float, text: str, color: str = GREY, y: float = 0.5) -> None:
+    """A vertical line at a step, with its name along it."""
+    axes.axvline(step, color=color, lw=0.8, ls=":")
+    axes.annotate(text, (step, y), rotation=90, color=color, ha="right", va="center", fontsize=8)
+
+
+class LiveCurve:
+    """A figure that grows while a run trains: pass it as `on_eval` to `run_live`.
+
+    In a notebook the picture is redrawn after each evaluation; executed headlessly, its last state stays.
+    """
+
+    def __init__(self, config: RunConfig, metric: str = "acc", every: int = 5) -> None:
+        self.config, self.metric, self.every = config, metric, every
+        self.rows: list[Row] = []
+        self.handle = display(self.draw(), display_id=True)
+
+    def __call__(self, row: Row) -> None:
+        self.rows.append(row)
+        if len(self.rows) % self.every == 0 or row["step"] == self.config.train.max_steps:
+            self.update()
+
+    def update(self) -> None:
+        self.handle.update(self.draw())
+
+    def draw(self) -> Figure:
+        figure, axes = plt.subplots(figsize=(5.6, 2.6))
+        for split, dash, color in (("train", "-", BLUE), ("val", "--", GREEN), ("test", "--", RED)):
+            points = [(r["step"], r[f"{split}_{self.metric}"]) for r in self.rows if r["step"]]
+            points = [point for point in points if point[1] is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=color, ls=dash, label=split)
+        if self.metric == "acc":
+            accuracy_axis(axes)
+        else:
+            axes.set_yscale("log")
+            axes.set_ylabel("loss (nats per token)")
+        axes.set_xlabel("optimiser steps")
+        axes.set_title(f"step {int(self.rows[-1]['step']):,}" if self.rows else "waiting for the first evaluation")
+        if self.rows:
+            axes.legend(loc="best")
+        plt.close(figure)  # shown by its handle alone
+        return figure
