@@ -16,7 +16,9 @@ DIVISION = RunConfig(
     optim=OptimConfig(name="adamw", lr=1e-3, weight_decay=1.0, beta2=0.98, warmup_steps=10),
     train=TrainConfig(batch_size=512, max_steps=3000, eval_every=10),
 )
-DIVISION_PAPER = DIVISION.override({f"model.{name}": value for name, value in PAPER.items()})
+DIVISION_PAPER = DIVISION.override(
+    {f"model.{name}": value for name, value in PAPER.items()} | {"train.max_steps": 10_000}
+)
 
 
 def memorize() -> list[RunConfig]:

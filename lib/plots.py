@@ -137,3 +137,15 @@ class LiveCurve:
             axes.legend(loc="best")
         plt.close(figure)  # shown by its handle alone
         return figure
+
+
+def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[str], title: str, floors: Sequence[float] = ()) -> None:
+    """Training loss of runs that differ in one setting, labelled by its value; `floors` are drawn dotted."""
+    for run, name, color in zip(runs, names, COLORS, strict=False):
+        curve(axes, run, "train_loss", color=color, label=name)
+    for i, floor in enumerate(floors):
+        axes.axhline(floor, color=COLORS[i] if len(floors) > 1 else GREY, ls=":", lw=1)
+    log_steps(axes, first=5)
+    axes.set_ylim(0, 3)
+    axes.set_title(title)
+    axes.legend(handlelength=1.2)
