@@ -33,12 +33,23 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         count += 1
         cell.execution_count = count
-        cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+        cell.outputs = merge_streams([out for out in cell.outputs if out.get("name") != "stderr"])
         for out in cell.outputs:
             if "execution_count" in out:
                 out.execution_count = count
     notebook.cells = kept
     return notebook
+
+
+def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join neighbouring pieces of printed text: where the kernel cuts it is a matter of timing."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if merged and output.output_type == merged[-1].output_type == "stream":
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:

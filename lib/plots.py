@@ -10,6 +10,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from lib.config import RunConfig
@@ -72,9 +73,9 @@ def accuracy_axis(axes: Axes) -> None:
     axes.set_ylabel("accuracy")
 
 
-def curve(axes: Axes, run: Run, metric: str, **style: Any) -> None:
-    """One metric of a run against steps, from the first evaluation after step 0 (which a log axis cannot show)."""
-    steps, values = run.metrics["step"], run.metrics[metric]
+def curve(axes: Axes, run: Run, metric: str, above: float = 0.0, **style: Any) -> None:
+    """One metric of a run, less `above`, against steps; without step 0, which a log axis cannot show."""
+    steps, values = run.metrics["step"], run.metrics[metric] - above
     shown = steps > 0
     axes.plot(steps[shown], values[shown], **style)
 
@@ -95,9 +96,10 @@ def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str, he
 
 
 def mark(axes: Axes, step: float, text: str, color: str = GREY, y: float = 0.5) -> None:
-    """A vertical line at a step, with its name along it."""
+    """A vertical line at a step, with its name along it at height `y`, from 0 to 1."""
     axes.axvline(step, color=color, lw=0.8, ls=":")
-    axes.annotate(text, (step, y), rotation=90, color=color, ha="right", va="center", fontsize=8)
+    place = {"xycoords": axes.get_xaxis_transform(), "xytext": (-2, 0), "textcoords": "offset points"}
+    axes.annotate(text, (step, y), rotation=90, color=color, ha="right", va="center", fontsize=8, **place)
 
 
 class LiveCurve:
@@ -140,12 +142,41 @@ class LiveCurve:
 
 
 def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[str], title: str, floors: Sequence[float] = ()) -> None:
-    """Training loss of runs that differ in one setting, labelled by its value; `floors` are drawn dotted."""
+    """Training loss of runs that differ in one setting, labelled by its value, each with its floor dotted."""
     for run, name, color in zip(runs, names, COLORS, strict=False):
         curve(axes, run, "train_loss", color=color, label=name)
-    for i, floor in enumerate(floors):
-        axes.axhline(floor, color=COLORS[i] if len(floors) > 1 else GREY, ls=":", lw=1)
+    for floor, color in zip(floors, COLORS, strict=False):
+        axes.axhline(floor, color=color, ls=":", lw=1)
     log_steps(axes, first=5)
-    axes.set_ylim(0, 3)
+    axes.set(ylim=(0, 3), ylabel="loss (nats per token)")
     axes.set_title(title)
     axes.legend(handlelength=1.2)
+
+
+def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str, held_out: str = "test") -> None:
+    """Accuracy (above) and loss (below) of runs that differ by seed; the delay from median T_fit to T_grok shaded."""
+    for axes, metric in zip(column, ("acc", "loss"), strict=True):
+        learning_curves(axes, runs, metric, color, held_out)
+        log_steps(axes, first=10)
+        fit, grok = ([getattr(run, name) for run in runs] for name in ("t_fit", "t_grok"))
+        if None not in fit:
+            mark(axes, float(np.median(fit)), "T_fit", y=0.5)
+        if None not in grok:
+            mark(axes, float(np.median(grok)), "T_grok", y=0.5)
+        if None not in fit + grok:
+            axes.axvspan(float(np.median(fit)), float(np.median(grok)), color=color, alpha=0.08, lw=0)
+    accuracy_axis(column[0])
+    column[1].set(ylabel="loss (nats)", yscale="log")
+    column[0].set_xlabel("")
+    column[0].set_title(title)
+    names = [Line2D([], [], color=color, ls=dash, label=name) for name, dash in (("train", "-"), (held_out, "--"))]
+    column[0].legend(handles=names, loc="upper left")
+
+
+def table(axes: Axes, rows: np.ndarray, p: int) -> None:
+    """The p x p table of answers, a down and b across; equations that are not in `rows` (n, 3) stay white."""
+    cells = np.full((p, p), np.nan)
+    cells[rows[:, 0], rows[:, 1]] = rows[:, 2]
+    axes.imshow(cells, cmap="viridis", vmin=0, vmax=p - 1, interpolation="nearest")
+    axes.grid(False)
+    axes.set(xlabel="b", ylabel="a", xticks=[0, p - 1], yticks=[0, p - 1])

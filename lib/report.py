@@ -1,7 +1,6 @@
 """Numbers and pages: results.json, the README's table, and report.pdf."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 

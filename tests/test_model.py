@@ -1,0 +1,168 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lib import arithmetic, fast
+from lib.config import PAPER, DataConfig, ModelConfig
+from lib.data import IGNORE
+from lib.model import Transformer, sinusoids
+from lib.optim import Optimizer
+
+VOCAB = 15
+OPTIONS = [
+    dict(zip(("norm", "norm_placement", "activation", "positions", "tied", "bias"), values, strict=True))
+    for values in itertools.product(
+        ("layernorm", "rmsnorm", "none"),
+        ("pre", "post"),
+        ("gelu", "swiglu"),
+        ("learned", "sinusoidal", "rope", "none"),
+        (True, False),
+        (True, False),
+    )
+]
+SOME = [*OPTIONS[::13], PAPER, {}]
+
+
+def build(**options: object) -> Transformer:
+    torch.manual_seed(0)
+    sizes = dict(n_layers=2, n_heads=2, d_model=16, d_ff=24, context_length=12)
+    return Transformer(ModelConfig(**(sizes | {"init": "torch"} | options)), VOCAB).eval()
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(VOCAB, (6, 9), generator=torch.Generator().manual_seed(1))
+
+
+LENGTHS = torch.tensor([9, 1, 4, 8, 2, 9])
+
+
+@pytest.mark.parametrize("options", SOME, ids=str)
+def test_padded_batch_equals_each_sequence_alone(options: dict[str, object], tokens: torch.Tensor) -> None:
+    model = build(**options)
+    padded = model(tokens, LENGTHS)
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone = model(tokens[row : row + 1, :length])[0]
+        torch.testing.assert_close(padded[row, :length], alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", SOME, ids=str)
+def test_later_tokens_never_change_earlier_logits(options: dict[str, object], tokens: torch.Tensor) -> None:
+    model = build(**options)
+    before = model(tokens)
+    for t in range(1, tokens.shape[1]):
+        changed = tokens.clone()
+        changed[:, t:] = (changed[:, t:] + 1) % VOCAB
+        torch.testing.assert_close(model(changed)[:, :t], before[:, :t], rtol=0, atol=1e-6)
+        assert not torch.equal(model(changed)[:, t:], before[:, t:])
+
+
+def test_padding_has_no_influence_and_no_gradient(tokens: torch.Tensor) -> None:
+    model = build()
+    padding = torch.arange(9) >= LENGTHS[:, None]
+    other = torch.where(padding, (tokens + 1) % VOCAB, tokens)
+    torch.testing.assert_close(model(tokens, LENGTHS)[~padding], model(other, LENGTHS)[~padding], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("options", SOME, ids=str)
+def test_last_equals_the_full_forward(options: dict[str, object], tokens: torch.Tensor) -> None:
+    model = build(**options)
+    torch.testing.assert_close(model(tokens, last=True), model(tokens)[:, -1], rtol=1e-5, atol=1e-5)
+    at_ends = model(tokens, LENGTHS)[torch.arange(6), LENGTHS - 1]
+    torch.testing.assert_close(model(tokens, LENGTHS, last=True), at_ends, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", SOME, ids=str)
+def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
+    """Logits and gradients, on equations (many shared beginnings, and rows twice) and on random tokens."""
+    equations = arithmetic.load(DataConfig(p=11)).splits["train"].tokens
+    equations = torch.cat([equations, equations[:5]])
+    for tokens in (equations, torch.randint(VOCAB - 2, (40, 5), generator=torch.Generator().manual_seed(2))):
+        model = build(**options)
+        targets = torch.arange(len(tokens)) % VOCAB
+        gradients, logits = [], []
+        for forward in (lambda m, t: m(t)[:, -1], fast.answer_logits):
+            model.zero_grad()
+            logits.append(forward(model, tokens))
+            F.cross_entropy(logits[-1], targets).backward()
+            gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        torch.testing.assert_close(logits[0], logits[1], rtol=1e-5, atol=1e-5)
+        for plain, quick in zip(*gradients, strict=True):
+            torch.testing.assert_close(plain, quick, rtol=1e-5, atol=1e-5)
+
+
+def test_unscored_targets_have_no_gradient(tokens: torch.Tensor) -> None:
+    logits = build()(tokens).detach().requires_grad_()
+    targets = (tokens + 1) % VOCAB
+    targets[:, :3] = IGNORE
+    F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE).backward()
+    assert (logits.grad[:, :3] == 0).all() and (logits.grad[:, 3:] != 0).any()
+
+
+def test_parameter_counts() -> None:
+    def count(vocab: int, **options: object) -> int:
+        return Transformer(ModelConfig(context_length=4, **options), vocab).n_params
+
+    block = 12 * 128**2 + 9 * 128 + 4 * 128  # four projections and 128-512-128, their biases, two norms
+    assert count(99) == 99 * 128 + 4 * 128 + 2 * block + 2 * 128
+    # Power et al., A.1.2: "about 4e5 non-embedding parameters"; their code's blocks have 394,240
+    assert count(99, **PAPER) - 2 * 99 * 128 == 394_240
+    assert count(99, tied=False) == count(99) + 99 * 128
+
+
+def test_initial_scale_and_gpt2_deviations() -> None:
+    torch.manual_seed(0)
+    small, large = (Transformer(ModelConfig(init_scale=s), 99) for s in (1.0, 3.0))
+    assert small.embed.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert small.blocks[0].attention.out.weight.std().item() == pytest.approx(0.01, rel=0.05)  # 0.02 / sqrt(2 · 2)
+    assert large.embed.weight.std().item() == pytest.approx(0.06, rel=0.05)
+    assert (large.final_norm.weight == 1).all()
+
+
+def test_positions_matter_unless_there_are_none(tokens: torch.Tensor) -> None:
+    swapped = tokens[:, [1, 0, *range(2, 9)]]
+    for positions in ("learned", "sinusoidal", "rope"):
+        model = build(positions=positions)
+        assert (model(tokens)[:, -1] - model(swapped)[:, -1]).abs().max() > 1e-3
+    model = build(positions="none", n_layers=1)  # one layer without positions sees a bag of tokens
+    torch.testing.assert_close(model(tokens)[:, -1], model(swapped)[:, -1], rtol=1e-5, atol=1e-5)
+
+
+def test_sinusoids_are_those_of_the_paper() -> None:
+    table = sinusoids(10, 8)
+    assert table[3, 4].item() == pytest.approx(torch.tensor(3 / 10_000 ** (4 / 8)).sin().item(), rel=1e-5)
+    assert table[3, 5].item() == pytest.approx(torch.tensor(3 / 10_000 ** (4 / 8)).cos().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon"])
+def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: torch.Tensor) -> None:
+    from lib.config import OptimConfig
+
+    model = build()
+    optimizer = Optimizer(model, OptimConfig(name=name, lr=0.01, weight_decay=0.1, warmup_steps=3), max_steps=40)
+    decayed = {id(p): g["weight_decay"] for part in optimizer.parts for g in part.param_groups for p in g["params"]}
+    for parameter in model.parameters():
+        assert decayed[id(parameter)] == (0.1 if parameter.ndim >= 2 else 0.0)
+    losses = []
+    for step in range(40):
+        loss = F.cross_entropy(model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step(step)
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_schedule_and_clipping() -> None:
+    from lib.config import OptimConfig
+
+    model = build()
+    cosine = Optimizer(model, OptimConfig(lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5), max_steps=110)
+    assert [cosine.lr(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
+    assert cosine.lr(60) == pytest.approx(0.5) and cosine.lr(109) < 0.001
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    cosine.step(0)
+    assert cosine.grad_norm().item() == pytest.approx(0.5, rel=1e-4)
