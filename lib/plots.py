@@ -1,5 +1,6 @@
 """Figures: curves against steps on a logarithmic axis, train solid and held-out dashed, saved as reproducible SVG."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 
 from lib.config import RunConfig
 from lib.runs import ROOT, Run
-from lib.tracker import Row
+from lib.tracker import Row, write_atomically
 
 FIGURES = ROOT / "figures"
 # Okabe and Ito's colours, which stay apart for colour-blind readers
@@ -51,7 +52,9 @@ def save(figure: Figure, name: str) -> Path:
     """Write figures/<name>.svg; the same figure gives the same bytes."""
     FIGURES.mkdir(exist_ok=True)
     path = FIGURES / f"{name}.svg"
-    figure.savefig(path, metadata={"Date": None})
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    write_atomically(path, buffer.getvalue())
     return path
 
 
@@ -141,16 +144,16 @@ class LiveCurve:
         return figure
 
 
-def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[str], title: str, floors: Sequence[float] = ()) -> None:
+def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, floors: Sequence[float] = ()) -> None:
     """Training loss of runs that differ in one setting, labelled by its value, each with its floor dotted."""
     for run, name, color in zip(runs, names, COLORS, strict=False):
-        curve(axes, run, "train_loss", color=color, label=name)
+        curve(axes, run, "train_loss", color=color, label=f"{name:g}")
     for floor, color in zip(floors, COLORS, strict=False):
         axes.axhline(floor, color=color, ls=":", lw=1)
     log_steps(axes, first=5)
-    axes.set(ylim=(0, 3), ylabel="loss (nats per token)")
+    axes.set(ylim=(0, 4.2), ylabel="loss (nats per token)")
     axes.set_title(title)
-    axes.legend(handlelength=1.2)
+    axes.legend(handlelength=1.2, ncols=2, loc="upper right")
 
 
 def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str, held_out: str = "test") -> None:

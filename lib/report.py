@@ -1,7 +1,9 @@
 """Numbers and pages: results.json, the README's table, and report.pdf."""
 
 import json
+import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import typst
@@ -26,6 +28,49 @@ def write_lines(path: Path, lines: list[str]) -> None:
     write_atomically(path, "\n".join(lines) + "\n")
 
 
+def results_table(results: dict[str, Any]) -> list[str]:
+    """The README's table of results: a row per result, each with the command that repeats it."""
+    sanity, grokking = results["sanity"], results["grokking"]
+
+    def spread(runs: list[dict[str, Any]], key: str) -> str:
+        values = [run[key] for run in runs]
+        if None in values:
+            return "not all"
+        return f"{int(median(values)):,} ({min(values):,}–{max(values):,})"
+
+    rows = [
+        (
+            "One layer memorises a sentence",
+            f"loss {sanity['loss']:.1e}; {sanity['exact_of_100']} of 100 samples exact",
+            "memorize",
+        ),
+        (
+            "… with the loss masked on the first 3 tokens",
+            f"loss {sanity['masked_loss']:.1e}; given those, {sanity['masked_exact_of_100']} of 100 exact",
+            "memorize_masked",
+        ),
+    ]
+    for key, name in (("starter", "small initial weights (starter)"), ("paper", "large initial weights (paper)")):
+        runs = grokking[key]
+        told = f"T_fit {spread(runs, 't_fit')}, T_grok {spread(runs, 't_grok')}, delay {spread(runs, 'delay')} steps"
+        rows.append((f"Division mod 97, {name}", told, "grokking"))
+    for run in grokking["slow"]:
+        end = f"T_grok {run['t_grok']:,}" if run["t_grok"] else f"test accuracy {run['test_acc']:.1%} at the end"
+        told = f"T_fit {run['t_fit']:,}, {end}; {run['steps']:,} steps, one seed"
+        rows.append((f"… paper's network, {run['title'].lower()}", told, "grokking_slow"))
+    head = ["| what | result | repeat it with `python -m lib.train …` |", "| --- | --- | --- |"]
+    return head + [f"| {what} | {told} | `{name} --fresh` |" for what, told, name in rows]
+
+
+def fill_readme() -> None:
+    """Put the table of results between the README's two marks."""
+    path = ROOT / "README.md"
+    before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
+    _, end, after = rest.partition("<!-- end of results -->\n")
+    table = "\n".join(results_table(json.loads(RESULTS.read_text(encoding="utf-8")))) + "\n"
+    write_atomically(path, before + begin + table + end + after)
+
+
 def build() -> Path:
     """Set report/report.pdf. Equal results and figures give equal bytes: own fonts only, and a fixed date."""
     pdf = REPORT / "report.pdf"
@@ -37,3 +82,17 @@ def build() -> Path:
         raise UserError(f"report/report.typ: {error}; are all notebooks executed?") from None
     write_atomically(pdf, content)
     return pdf
+
+
+def main() -> int:
+    try:
+        fill_readme()
+        print(build().relative_to(ROOT))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

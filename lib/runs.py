@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -68,13 +69,20 @@ class Run:
     def lowest_after_grok(self) -> float | None:
         return stats.lowest_after(self.metrics["step"], self.metrics["test_acc"], self.t_grok)
 
+    def results(self) -> dict[str, Any]:
+        """What the report tells of the run: its summary, seed, delay and lowest test accuracy after T_grok."""
+        more = {"seed": self.config.seed, "delay": self.delay, "lowest_after_grok": self.lowest_after_grok}
+        return self.summary | more
+
     @property
     def diverged_at(self) -> int | None:
         return self.summary.get("diverged_at")
 
     def load(self) -> tuple[Transformer, Tokenizer, RunConfig]:
-        """Model, tokenizer and config, from the stored weights."""
-        return checkpoint.load_weights(Path(self.path))
+        """Model, tokenizer and config, from the stored weights. Raises UserError if the run keeps none."""
+        if not isinstance(self.path, Path):
+            raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --fresh")
+        return checkpoint.load_weights(self.path)
 
 
 def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
@@ -92,10 +100,15 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
 
 
 def run_live(config: RunConfig, on_eval: Callable[[Row], None] = lambda row: None) -> Run:
-    """Train here and now, in this process, in a temporary folder: for watching. `on_eval` sees each evaluation."""
+    """Train here and now, in this process, for watching. `on_eval` sees each evaluation.
+
+    The run's folder is a temporary one, and goes when the Run does.
+    """
     folder = Path(tempfile.mkdtemp(prefix="run-"))
     train(config, folder, on_eval=on_eval)
-    return Run(folder)
+    run = Run(folder)
+    weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    return run
 
 
 def agreement(live: Run, stored: Run) -> str:

@@ -100,7 +100,7 @@ def read_csv(text: str) -> list[Row]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write beside the file, then put it in place: readers see the old or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(temporary, path)
 

@@ -57,7 +57,7 @@ def scored_logits(model: Transformer, batch: Batch, last_only: bool) -> tuple[Te
     """Logits (N, V) and targets (N,) of the positions that may be scored: the last of each sequence, or all."""
     if not last_only:
         return model(batch.tokens, batch.lengths).flatten(0, 1), batch.targets.flatten()
-    if model.config.dropout:
+    if model.config.dropout or batch.tokens.is_cuda:  # on a GPU looking for prefixes would wait for the device
         return model(batch.tokens, last=True), batch.targets[:, -1]
     return fast.answer_logits(model, batch.tokens), batch.targets[:, -1]
 
@@ -190,10 +190,10 @@ class Trainer:
         summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
         if diverged_at is not None:
             summary["diverged_at"] = diverged_at
-            self.tracker.note(
-                f"diverged: the loss of step {diverged_at} is not finite; learning rate"
-                f" {self.optimizer.lr(diverged_at - 1):g}, gradient norm {rows[-1]['grad_norm']} at step {steps[-1]}"
-            )
+            norm = rows[-1]["grad_norm"]
+            before = f"gradient norm {norm:.3g} at step {steps[-1]}" if norm is not None else "at the first steps"
+            lr = self.optimizer.lr(diverged_at - 1)
+            self.tracker.note(f"diverged: the loss of step {diverged_at} is not finite; learning rate {lr:g}, {before}")
         else:
             self.tracker.note(f"done in {seconds:.1f} s of training")
         self.tracker.finish(summary, keep_state=diverged_at is not None)

@@ -1,0 +1,39 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv.
+#   make            execute the notebooks, redraw the figures, set report/report.pdf
+#   make FRESH=1    the same, with every run trained again
+#   make test       all tests                make bench   timings
+#   make lint       style                    make clean   remove .venv and caches
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS := 1
+
+report: notebooks
+	$(BIN)/python -m lib.report
+
+notebooks: .venv/installed
+	$(BIN)/python -m lib.notebooks $(if $(FRESH),--fresh)
+
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --nbmake tests notebooks
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: .venv/installed
+	$(BIN)/python -m bench.step
+
+.venv/installed: requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt --constraint constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis $$(find . -name __pycache__ -not -path './.venv/*')
+
+.PHONY: report notebooks test lint bench clean

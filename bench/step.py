@@ -1,0 +1,64 @@
+"""How long a training step takes, plain against fast, both timed in turns in one process with one thread."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib import experiments, fast
+from lib.model import Transformer
+from lib.optim import Optimizer
+from lib.train import batch_rows, load_data
+
+ROUNDS = 30
+
+
+def full(model: Transformer, tokens: Tensor) -> Tensor:
+    """The plain way: logits at all positions, of which all but the last are then thrown away."""
+    return model(tokens)[:, -1]
+
+
+def last(model: Transformer, tokens: Tensor) -> Tensor:
+    return model(tokens, last=True)
+
+
+WAYS: dict[str, Callable[[Transformer, Tensor], Tensor]] = {
+    "all positions (the plain loop)": full,
+    "the last block at the answer only": last,
+    "each distinct prefix once, too": fast.answer_logits,
+}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    config = experiments.DIVISION
+    data = load_data(config)
+    train = data.splits["train"]
+    steppers = {}
+    for name, logits_of in WAYS.items():
+        torch.manual_seed(0)
+        model = Transformer(config.model, data.tokenizer.vocab_size)
+        steppers[name] = (model, Optimizer(model, config.optim, ROUNDS), logits_of)
+    seconds: dict[str, list[float]] = {name: [] for name in WAYS}
+    for step in range(ROUNDS):
+        batch = train[batch_rows(train.size, config.train.batch_size, step, seed=0)]
+        for name, (model, optimizer, logits_of) in steppers.items():
+            begun = time.perf_counter()
+            loss = F.cross_entropy(logits_of(model, batch.tokens), batch.targets[:, -1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step(step)
+            seconds[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(times[5:]) for name, times in seconds.items()}
+    slowest = max(medians.values())
+    print(f"a step of division mod 97, batch {config.train.batch_size}, one thread, median of {ROUNDS - 5}:")
+    for name, median in medians.items():
+        print(f"  {name:36} {median * 1e3:6.1f} ms   1/{slowest / median:.2f} of the plain one")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+QUICK = ["--data.p", 11, "--model.d_model", 16, "--model.d_ff", 32, "--train.max_steps", 20, "--train.batch_size", 16]
+
+
+def test_trains_with_any_field_changed(command, tmp_path: Path) -> None:
+    args = ["--optim.lr", "3e-3", "--model.norm=rmsnorm", "--seed", 7]
+    said = command("lib.train", "memorize", "--checkpoints", tmp_path, "--train.max_steps", 20, *args)
+    assert said.returncode == 0, said.stderr
+    [folder] = (tmp_path / "memorize").iterdir()
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["optim"]["lr"], config["model"]["norm"], config["seed"]) == (3e-3, "rmsnorm", 7)
+    assert str(folder) in said.stdout and "steps/s" in said.stderr
+    again = command("lib.train", "memorize", "--checkpoints", tmp_path, "--train.max_steps", 20, *args)
+    assert again.returncode == 0 and again.stderr == ""  # stored: nothing to train
+
+
+def test_help_names_every_field_and_list_every_experiment(command) -> None:
+    from lib.config import RunConfig
+    from lib.experiments import ALL
+
+    shown = command("lib.train", "--help").stdout
+    assert all(f"--{name} " in shown for name in RunConfig.options())
+    listed = command("lib.train", "--list").stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(ALL)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["groking"], ["experiment groking", "memorize", "did you mean grokking?"]),
+        ([], ["experiment (none)", "must be one of"]),
+        (["grokking", "--optim.lrr", 1], ["--optim.lrr", "did you mean --optim.lr?"]),
+        (["grokking", "--lr", 1], ["--lr", "no such option"]),
+        (["grokking", "--optim.lr", "fast"], ["optim.lr = 'fast'", "a finite number"]),
+        (["grokking", "--data.operation", "*"], ["data.operation = '*'", "+, -, /"]),
+        (["grokking", "--data.p", 98], ["data.p = 98", "prime"]),
+        (["grokking", "--data.p", 2], ["data.p = 2", "from 3"]),
+        (["grokking", "--data.train_fraction", 0.99], ["data.train_fraction = 0.99", "less than 0.9"]),
+        (["grokking", "--model.n_heads", 3], ["model.d_model = 128", "divisible by model.n_heads = 3"]),
+        (["grokking", "--model.context_length", 3], ["model.context_length = 3", "at least 4"]),
+        (["grokking", "--device", "tpu"], ["device = 'tpu'", "cpu or cuda"]),
+        (["grokking", "--workers", 0], ["--workers 0", "at least 1"]),
+        (["memorize", "--checkpoints", "/dev/null/here"], ["/dev/null/here", "cannot be written"]),
+        pytest.param(
+            ["grokking", "--device", "cuda"],
+            ["no CUDA device"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(command, tmp_path: Path, args, words: list[str]) -> None:
+    place = [] if "--checkpoints" in args else ["--checkpoints", tmp_path]
+    said = command("lib.train", *args, *place)
+    assert said.returncode != 0 and said.stdout == ""
+    message = [line for line in said.stderr.splitlines() if line.startswith("error: ")]
+    assert len(message) == 1 and all(word in message[0] for word in words), said.stderr
+    assert "Traceback" not in said.stderr
+    assert not any(tmp_path.rglob("*.json")), "something half-made was left behind"
+
+
+def test_divergence_ends_with_one_line(command, tmp_path: Path) -> None:
+    args = ["grokking", *QUICK, "--optim.name", "sgd", "--optim.lr", "1e30", "--model.norm", "none"]
+    for _ in range(2):  # when it happens, and when it is asked for again
+        said = command("lib.train", *args, "--checkpoints", tmp_path, "--workers", 1)
+        assert said.returncode == 1 and "Traceback" not in said.stderr
+        assert "is not finite; learning rate 2e+29" in said.stderr.splitlines()[-1]

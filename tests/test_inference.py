@@ -1,0 +1,167 @@
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib import arithmetic, checkpoint, inference, runs
+from lib.config import RunConfig, UserError
+from lib.data import IGNORE
+from lib.inference import answer, generate, parse_equation, right_answer, sample
+from lib.runs import Run, run_live
+from lib.tokenizer import CharacterTokenizer
+
+
+@pytest.fixture(scope="module")
+def memorized() -> Path:
+    """The committed checkpoint of the sentence."""
+    [path] = (runs.CHECKPOINTS / "memorize").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def division() -> Path:
+    """The committed checkpoint of the first division run."""
+    weights = runs.CHECKPOINTS.glob("grokking/*/model.safetensors")
+    return next(p.parent for p in weights if Run(p.parent).config.model.norm_placement == "pre")
+
+
+def test_sampling_follows_the_distribution_that_it_reports(memorized: Path) -> None:
+    model, tokenizer, _ = checkpoint.load_weights(memorized)
+    start = torch.full((4000, 1), tokenizer.bos)
+    ids, chosen = next(generate(model, start, 1, temperature=20.0, seed=0))
+    expected = (model(start[:1], last=True)[0] / 20).softmax(-1)
+    torch.testing.assert_close(chosen, expected[ids])
+    counts = torch.bincount(ids, minlength=tokenizer.vocab_size) / len(ids)
+    assert (counts - expected).abs().max() < 0.04
+    ids, _ = next(generate(model, start, 1, temperature=20.0, top_k=2, seed=0))
+    assert set(ids.tolist()) == set(expected.topk(2).indices.tolist())
+
+
+def test_the_sentence_comes_back(memorized: Path) -> None:
+    model, tokenizer, config = checkpoint.load_weights(memorized)
+    assert sample(model, tokenizer, temperature=0) == [config.data.text]
+    assert Counter(sample(model, tokenizer, samples=100, seed=3)) == {config.data.text: 100}
+    assert sample(model, tokenizer, "I love", 4, temperature=0) == ["I love mac"]
+    assert sample(model, tokenizer, samples=5, temperature=9.0, seed=1) == sample(
+        model, tokenizer, samples=5, temperature=9.0, seed=1
+    )
+
+
+def test_samples_that_end_early_do_not_disturb_the_others(memorized: Path) -> None:
+    model, tokenizer, _ = checkpoint.load_weights(memorized)
+    texts = sample(model, tokenizer, n_tokens=60, samples=20, temperature=3.0, seed=0)
+    assert len({len(text) for text in texts}) > 1 and not any("<eos>" in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["number", "character"])
+def test_answers_are_probabilities_of_whole_answers(kind: str, tiny: RunConfig) -> None:
+    """Against the plain product of the next-token probabilities along each answer."""
+    config = tiny.override({"data.tokenizer": kind, "data.p": 13, "train.max_steps": 30})
+    model, tokenizer, _ = run_live(config).load()
+    p = answer(model, tokenizer, config.data, 12, 5)
+    assert p.shape == (13,) and (p > 0).all() and p.sum() <= 1 + 1e-5
+    for c in (3, 11):
+        ids = tokenizer.encode(f"12/5={c}") + ([tokenizer.eos] if isinstance(tokenizer, CharacterTokenizer) else [])
+        product, n_asked = 1.0, len(tokenizer.encode("12/5="))
+        for t in range(n_asked, len(ids)):
+            product *= model(torch.tensor([ids[:t]]), last=True)[0].softmax(-1)[ids[t]].item()
+        assert p[c].item() == pytest.approx(product, rel=1e-4)
+    assert IGNORE not in ids
+
+
+def test_right_answers() -> None:
+    for operation in "+-/":
+        data = RunConfig().override({"data.operation": operation, "data.p": 11}).data
+        for a, b, c in arithmetic.equations(operation, 11).tolist():
+            assert right_answer(data, a, b) == c
+
+
+def test_committed_division_checkpoint_answers_unseen_equations(division: Path) -> None:
+    model, tokenizer, config = checkpoint.load_weights(division)
+    rows = arithmetic.split(config.data)["test"]
+    right = sum(int(answer(model, tokenizer, config.data, a, b).argmax()) == c for a, b, c in rows[:300].tolist())
+    assert right >= 297
+
+
+def test_every_committed_checkpoint_loads_and_gives_its_recorded_accuracy() -> None:
+    from lib.train import evaluate, load_data
+
+    files = sorted(runs.CHECKPOINTS.glob("*/*/model.safetensors"))
+    assert len(files) >= 3
+    for file in files:
+        run = Run(file.parent)
+        model, _, config = run.load()
+        data = load_data(config)
+        for name, batch in data.splits.items():
+            loss, accuracy = evaluate(model, batch, data.last_only)
+            assert accuracy == pytest.approx(run.summary[f"{name}_acc"], abs=1e-3), file
+            assert loss == pytest.approx(run.summary[f"{name}_loss"], rel=1e-2, abs=1e-6), file
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("12*5=", ["'*'", "a number from 0 to 96, / or ="]),
+        ("97/5=", ["'97'", "a number from 0 to 96"]),
+        ("12/5", ["'12/5'", "must be a/b="]),
+        ("12/5/3=", ["must be a/b="]),
+        ("12/0=", ["divided by 0", "b not 0"]),
+        ("=", ["must be a/b="]),
+        ("", ["must be a/b="]),
+    ],
+)
+def test_prompts_that_are_no_equation(division: Path, prompt: str, words: list[str]) -> None:
+    _, tokenizer, config = checkpoint.load_weights(division)
+    with pytest.raises(UserError) as error:
+        parse_equation(tokenizer, config.data, prompt)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+def test_command_line(command, memorized: Path, division: Path) -> None:
+    said = command("lib.inference", memorized)
+    assert (said.stdout, said.returncode) == ("I love machine learning\n", 0)
+    assert command("lib.inference", memorized / "model.safetensors", 6).stdout == "I love\n"
+    said = command("lib.inference", division, "--prompt", "12/5=")
+    data = RunConfig().data
+    assert said.stdout.startswith(f"12/5={right_answer(data, 12, 5)}   P ") and "right" in said.stdout
+    said = command("lib.inference", division, "--seed", 0)
+    assert len(said.stdout.splitlines()) == inference.DEFAULT_EQUATIONS
+
+
+def test_command_line_errors(command, memorized: Path, division: Path, tmp_path: Path) -> None:
+    (tmp_path / "foreign.txt").write_text("hello")
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes((memorized / "model.safetensors").read_bytes()[:1000])
+    from safetensors.torch import save_file
+
+    save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
+    other_config = tmp_path / "run"
+    shutil.copytree(memorized, other_config)
+    stored = json.loads((other_config / "config.json").read_text())
+    stored["model"]["d_model"] = 32
+    (other_config / "config.json").write_text(json.dumps(stored))
+    for args, words in [
+        ([tmp_path / "nothing"], ["nothing", "no such weights file"]),
+        ([tmp_path], ["no such weights file", "model.safetensors"]),
+        ([tmp_path / "foreign.txt"], ["foreign.txt", "not a whole safetensors file"]),
+        ([truncated], ["truncated.safetensors", "not a whole safetensors file"]),
+        ([tmp_path / "other.safetensors"], ["not a weights file of this project"]),
+        ([other_config], ["config.json", "model.d_model = 32", "must be 64"]),
+        ([memorized, 0], ["N = 0", "at least 1"]),
+        ([memorized, "ten"], ["N", "'ten'"]),
+        ([memorized, "--prompt", "hello?"], ["'?'", "must be one of"]),
+        ([memorized, "--prompt", "I love" * 9], ["54 tokens", "at most 23"]),
+        ([memorized, "--temperature", "-1"], ["temperature", "at least 0"]),
+        ([memorized, "--top-k", "0"], ["top-k", "at least 1"]),
+        ([memorized, "--samples", "0"], ["samples", "at least 1"]),
+        ([memorized, "--top", "3"], ["--top", "did you mean --top-k?"]),
+        ([division, "--prompt", "1+1="], ["'+'", "must be a number from 0 to 96, / or ="]),
+        *([] if torch.cuda.is_available() else [([memorized, "--device", "cuda"], ["no CUDA device"])]),
+    ]:
+        said = command("lib.inference", *args)
+        assert said.returncode != 0 and said.stdout == "", args
+        assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1, said.stderr
+        assert all(word in said.stderr for word in words), said.stderr

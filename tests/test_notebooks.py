@@ -1,0 +1,56 @@
+"""The product's own batch path: every notebook through papermill from the root, and the report from what they write."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import papermill
+import pytest
+from conftest import ROOT
+
+from lib import report
+from lib.config import UserError
+from lib.notebooks import execute, parameters_of
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SMOKE = {"live_steps": 20}
+
+
+def hashes() -> dict[str, str]:
+    files = [*(ROOT / "figures").glob("*.svg"), ROOT / "report" / "results.json", *(ROOT / "report/splits").iterdir()]
+    return {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def pinned() -> bool:
+    """Whether the figures were made with this version of matplotlib; others draw other bytes."""
+    return f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.xdist_group("notebooks")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_papermill_from_the_root_redraws_the_same_figures(path: Path, tmp_path: Path) -> None:
+    before = hashes()
+    known = papermill.inspect_notebook(str(path))
+    options = [word for name, value in SMOKE.items() if name in known for word in ("-p", name, str(value))]
+    output = tmp_path / path.name
+    argv = [sys.executable, "-m", "papermill", str(path.relative_to(ROOT)), str(output), "-k", "python3", *options]
+    call = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert call.returncode == 0, call.stderr[-3000:]
+    if pinned():
+        assert hashes() == before
+
+
+def test_unknown_parameters_are_refused() -> None:
+    assert "live_steps" in parameters_of(NOTEBOOKS[0])
+    with pytest.raises(UserError, match=r"no parameter live_step; .*did you mean live_steps"):
+        execute(NOTEBOOKS[0], {"live_step": 3})
+
+
+def test_report_is_set_from_the_results_and_always_the_same() -> None:
+    committed = (ROOT / "report" / "report.pdf").read_bytes()
+    first = report.build().read_bytes()
+    assert first.startswith(b"%PDF") and first == report.build().read_bytes()
+    if pinned():
+        assert first == committed

@@ -1,0 +1,63 @@
+"""What a fresh clone must hold, and what must not be in it."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from lib.notebooks import normalise
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def tracked(*patterns: str) -> list[Path]:
+    call = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in call.stdout.split("\0") if name]
+
+
+def test_the_library_is_tracked() -> None:
+    assert {path.name for path in tracked("lib")} >= {"config.py", "model.py", "train.py", "inference.py"}
+
+
+def test_no_training_state_is_tracked() -> None:
+    assert not [path for path in tracked() if path.name == "state.pt" or path.suffix in (".tmp", ".pt", ".pkl")]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_hygiene(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "executed once, in order"
+    assert not any(out.output_type == "error" for cell in cells for out in cell.outputs)
+    assert normalise(nbformat.read(path, as_version=4)) == notebook, "execute it with python -m lib.notebooks"
+    [parameters] = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    for statement in ast.parse(parameters.source).body:
+        assert isinstance(statement, ast.AnnAssign), "a parameter needs a type"
+        ast.literal_eval(statement.value)
+    assert all(len(cell.source.splitlines()) <= 12 for cell in cells), "logic belongs in lib/"
+    assert all(len(line) <= 104 for cell in cells for line in cell.source.splitlines()), "runs off the page"
+    text = "".join(map(str, [cell.source for cell in notebook.cells] + [cell.get("outputs") for cell in cells]))
+    assert not re.search(r"0x[0-9a-f]{8}|/tmp/|/home/|/Users/", text), "differs from machine to machine"
+    assert notebook.cells[0].source.startswith(f"# {path.stem[:2]} · ")
+
+
+@pytest.mark.parametrize("path", [*NOTEBOOKS, ROOT / "README.md"], ids=lambda path: path.stem)
+def test_links_resolve(path: Path) -> None:
+    if path.suffix == ".ipynb":
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    else:
+        text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+def test_requirements_are_lower_bounds_with_reasons() -> None:
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[a-z-]+>=[\d.]+ +# .+", line), line

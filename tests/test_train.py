@@ -1,0 +1,246 @@
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, bare_metrics
+
+from lib import checkpoint, stats
+from lib.config import RunConfig, UserError
+from lib.runs import Run, agreement, find, run_all, run_live
+from lib.train import Interrupted, Trainer, evaluation_steps, train
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_run_folder_holds_all_that_was_promised(tiny: RunConfig, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"config.json", "env.json", "metrics.csv", "train.log", "summary.json", "model.safetensors"}
+    run = Run(tmp_path / "run")
+    assert run.config == tiny
+    assert run.metrics["step"].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert run.summary["train_loss"] == pytest.approx(run.metrics["train_loss"][-1], rel=1e-6)
+    assert run.summary["n_params"] == run.load()[0].n_params
+    assert (run.metrics["weight_norm"] > 0).all() and np.isnan(run.metrics["grad_norm"][0])
+    assert run.json("env.json")["threads"] == 1
+    assert "step 60" in run.log and "done" in run.log
+
+
+def test_the_same_run_twice_gives_the_same_bytes(tiny: RunConfig, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        train(tiny, tmp_path / name)
+    assert bare_metrics(tmp_path / "one") == bare_metrics(tmp_path / "two")
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+
+
+def test_another_seed_is_another_run(tiny: RunConfig, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(tiny.override({"seed": seed}), tmp_path / str(seed))
+    assert weights(tmp_path / "0") != weights(tmp_path / "1")
+
+
+def test_training_leaves_the_callers_random_state_and_threads_alone(tiny: RunConfig, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected, threads = torch.rand(3), torch.get_num_threads()
+    torch.manual_seed(5)
+    train(tiny, tmp_path)
+    assert torch.equal(torch.rand(3), expected) and torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optim.name": "muon", "model.dropout": 0.1},
+        {"data.tokenizer": "character", "data.p": 13, "optim.name": "momentum", "optim.schedule": "cosine"},
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_same_end(tiny: RunConfig, tmp_path: Path, changes: dict[str, object]) -> None:
+    config = tiny.override(changes)
+    train(config, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(step: int):
+        def on_eval(row: dict[str, float]) -> None:
+            if row["step"] == step:
+                raise Stop
+
+        return on_eval
+
+    for step in (0, 20, 50):
+        with pytest.raises(Stop):
+            train(config, tmp_path / "parts", on_eval=stop_at(step))
+    train(config, tmp_path / "parts")
+    assert bare_metrics(tmp_path / "whole") == bare_metrics(tmp_path / "parts")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+
+
+LONGER = {"train.max_steps": 1500, "model.dropout": 0.1, "data.p": 13}
+
+
+def options(config: RunConfig) -> list[str]:
+    default = RunConfig().flat()
+    return [f"--{name}={value}" for name, value in config.flat().items() if value != default[name]]
+
+
+def test_sigkill_at_random_moments_changes_nothing(tiny: RunConfig, tmp_path: Path) -> None:
+    """The command and its worker killed again and again, then left alone: metrics and weights to the last bit."""
+    config = tiny.override(LONGER)
+    train(config, tmp_path / "whole")
+    argv = [sys.executable, "-m", "lib.train", "grokking", "--checkpoints", str(tmp_path), *options(config)]
+    folder = tmp_path / "grokking" / config.id
+    chance = random.Random(0)
+    for _ in range(4):
+        process = subprocess.Popen(argv, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
+        begun = time.monotonic()
+        while not (folder / "metrics.csv").exists() and time.monotonic() - begun < 60:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0.05, 1.0) if process.poll() is None else 0)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    killed_midway = not (folder / "summary.json").exists()
+    subprocess.run(argv, cwd=ROOT, check=True, capture_output=True)
+    assert killed_midway, "the run ended before the last kill: make it longer"
+    assert "resumed" in (folder / "train.log").read_text()
+    assert bare_metrics(folder) == bare_metrics(tmp_path / "whole")
+    assert weights(folder) == weights(tmp_path / "whole")
+
+
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override(LONGER | {"train.max_steps": 100_000})
+    argv = [sys.executable, "-m", "lib.train", "grokking", "--checkpoints", str(tmp_path), *options(config)]
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "grokking" / config.id
+    while not (folder / "state.pt").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "the same command goes on" in error and "Traceback" not in error
+    log = (folder / "train.log").read_text().splitlines()
+    step = int(log[-1].rpartition(" ")[2])
+    assert "stopped at step" in log[-1]
+    assert torch.load(folder / "state.pt", weights_only=True)["step"] == step
+    assert not (folder / "summary.json").exists()
+
+
+def test_in_a_notebook_ctrl_c_stops_between_two_steps(tiny: RunConfig, tmp_path: Path) -> None:
+    def on_eval(row: dict[str, float]) -> None:
+        if row["step"] == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        train(tiny, tmp_path, on_eval=on_eval)
+    assert not (tmp_path / "summary.json").exists()
+    train(tiny, tmp_path)
+    assert Run(tmp_path).metrics["step"][-1] == 60
+
+
+def test_divergence_is_named_and_the_last_good_state_kept(tiny: RunConfig, tmp_path: Path) -> None:
+    """SGD with a learning rate far too large: the loss overflows."""
+    changes = {"optim.name": "sgd", "optim.lr": 3e4, "optim.warmup_steps": 1000, "model.norm": "none"}
+    config = tiny.override(changes | {"train.eval_every": 1})
+    train(config, tmp_path)
+    run = Run(tmp_path)
+    assert run.diverged_at is not None and 2 <= run.diverged_at < 60
+    assert f"loss of step {run.diverged_at} is not finite; learning rate {30 * run.diverged_at}" in run.log
+    assert f"gradient norm {run.metrics['grad_norm'][-1]:.3g} at step {run.diverged_at - 1}" in run.log
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == run.metrics["step"][-1]
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_early_stopping_and_going_on(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"data.p": 5, "data.train_fraction": 0.8, "train.max_steps": 4000, "train.stop_at": 0.99})
+    config = config.override({"optim.weight_decay": 0.1})
+    train(config, tmp_path / "stop")
+    train(config.override({"train.go_on": 3}), tmp_path / "on")
+    stopped, went_on = Run(tmp_path / "stop"), Run(tmp_path / "on")
+    steps, accuracy = stopped.metrics["step"], stopped.metrics["val_acc"]
+    assert (accuracy[-3:] >= 0.99).all() and steps[-1] < 4000
+    solved = stats.first_crossing(steps, accuracy, 0.99, 3)
+    assert solved == steps[-3] and went_on.metrics["step"][-1] == max(3 * solved, steps[-1])
+
+
+def test_evaluations_are_log_spaced(tiny: RunConfig) -> None:
+    steps = sorted(evaluation_steps(tiny.override({"train.max_steps": 1000, "train.eval_growth": 1.1}).train))
+    assert steps[:3] == [0, 10, 20] and steps[-1] == 1000
+    gaps = np.diff(steps[:-1])
+    assert (gaps >= 10).all() and (np.diff(gaps) >= 0).all() and gaps[-1] > 50
+
+
+def test_run_all_trains_what_is_missing_and_keeps_the_order(tiny: RunConfig, tmp_path: Path) -> None:
+    configs = [tiny.override({"seed": seed, "train.max_steps": 10}) for seed in (2, 0, 1)]
+    [first] = run_all("x", configs[:1], root=tmp_path)
+    before = (tmp_path / "x" / configs[0].id / "summary.json").stat().st_mtime_ns
+    runs = run_all("x", configs, workers=2, root=tmp_path)
+    assert [run.config for run in runs] == configs
+    assert (tmp_path / "x" / configs[0].id / "summary.json").stat().st_mtime_ns == before
+    run_all("x", configs[:1], fresh=True, root=tmp_path)
+    assert (tmp_path / "x" / configs[0].id / "summary.json").stat().st_mtime_ns != before
+    assert agreement(run_live(configs[0]), first).endswith("agree at all 2 evaluations up to step 10")
+
+
+def test_run_all_reports_failed_and_diverged_runs_after_the_others(tiny: RunConfig, tmp_path: Path) -> None:
+    good = tiny.override({"train.max_steps": 10})
+    bad = good.override({"optim.name": "sgd", "optim.lr": 1e30, "model.norm": "none"})
+    with pytest.raises(UserError, match=rf"{bad.id}.*not finite"):
+        run_all("x", [bad, good], workers=1, root=tmp_path)
+    assert find("x", good, tmp_path) is not None
+    assert find("x", bad, tmp_path).diverged_at is not None
+
+
+def test_an_archived_sweep_opens_like_folders(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"train.max_steps": 10})
+    [run] = run_all("x", [config], root=tmp_path)
+    log = run.log
+    shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "x")
+    shutil.rmtree(tmp_path / "x")
+    archived = find("x", config, tmp_path)
+    assert archived.summary == run.summary and archived.log == log
+    assert archived.metrics["test_acc"].tolist() == run.metrics["test_acc"].tolist()
+
+
+def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        train(tiny, tmp_path / "file" / "run")
+    train(tiny.override({"train.max_steps": 1}), tmp_path / "run")
+    with pytest.raises(UserError, match="another config"):
+        train(tiny, tmp_path / "run")
+    with pytest.raises(UserError, match=r"no summary\.json"):
+        Run(tmp_path / "nothing")
+
+
+def test_a_damaged_state_is_named(tiny: RunConfig, tmp_path: Path) -> None:
+    Trainer(tiny, tmp_path).save_state()
+    (tmp_path / "state.pt").write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"state\.pt: damaged .* delete it"):
+        train(tiny, tmp_path)
+
+
+def test_weights_survive_the_round_trip(tiny: RunConfig, tmp_path: Path) -> None:
+    trainer = Trainer(tiny, tmp_path)
+    checkpoint.save_weights(tmp_path / checkpoint.WEIGHTS, trainer.model, tiny, trainer.data.tokenizer, 0)
+    model, tokenizer, config = checkpoint.load_weights(tmp_path)
+    assert config == tiny and tokenizer == trainer.data.tokenizer
+    tokens = trainer.data.splits["train"].tokens
+    assert torch.equal(model(tokens), trainer.model.eval()(tokens))
+
+
+def test_milestones() -> None:
+    steps, accuracy = [0, 10, 20, 30, 40, 50, 60], [0, 1, 1, 0.5, 0.99, 1, 1]
+    assert stats.steps_to_fit(steps, accuracy) == 10
+    assert stats.steps_to_grok(steps, accuracy) == 40
+    assert stats.steps_to_grok(steps[:6], accuracy[:6]) is None
+    assert stats.lowest_after(steps, accuracy, 10) == 0.5 and stats.lowest_after(steps, accuracy, None) is None
