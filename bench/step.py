@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib import experiments, fast
+from lib.data import IGNORE, Batch
 from lib.model import Transformer
 from lib.optim import Optimizer
 from lib.train import batch_rows, load_data
@@ -16,19 +17,23 @@ from lib.train import batch_rows, load_data
 ROUNDS = 30
 
 
-def full(model: Transformer, tokens: Tensor) -> Tensor:
-    """The plain way: logits at all positions, of which all but the last are then thrown away."""
-    return model(tokens)[:, -1]
+def plain(model: Transformer, batch: Batch) -> Tensor:
+    """As nanoGPT does it: logits at all positions, and a loss that ignores all but the last."""
+    return F.cross_entropy(model(batch.tokens).flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE)
 
 
-def last(model: Transformer, tokens: Tensor) -> Tensor:
-    return model(tokens, last=True)
+def last(model: Transformer, batch: Batch) -> Tensor:
+    return F.cross_entropy(model(batch.tokens, last=True), batch.targets[:, -1])
 
 
-WAYS: dict[str, Callable[[Transformer, Tensor], Tensor]] = {
-    "all positions (the plain loop)": full,
+def shared(model: Transformer, batch: Batch) -> Tensor:
+    return F.cross_entropy(fast.answer_logits(model, batch.tokens), batch.targets[:, -1])
+
+
+WAYS: dict[str, Callable[[Transformer, Batch], Tensor]] = {
+    "all positions (the plain loop)": plain,
     "the last block at the answer only": last,
-    "each distinct prefix once, too": fast.answer_logits,
+    "each distinct prefix once, too": shared,
 }
 
 
@@ -39,16 +44,16 @@ def main() -> None:
     data = load_data(config)
     train = data.splits["train"]
     steppers = {}
-    for name, logits_of in WAYS.items():
+    for name, loss_of in WAYS.items():
         torch.manual_seed(0)
         model = Transformer(config.model, data.tokenizer.vocab_size)
-        steppers[name] = (model, Optimizer(model, config.optim, ROUNDS), logits_of)
+        steppers[name] = (model, Optimizer(model, config.optim, ROUNDS), loss_of)
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for step in range(ROUNDS):
         batch = train[batch_rows(train.size, config.train.batch_size, step, seed=0)]
-        for name, (model, optimizer, logits_of) in steppers.items():
+        for name, (model, optimizer, loss_of) in steppers.items():
             begun = time.perf_counter()
-            loss = F.cross_entropy(logits_of(model, batch.tokens), batch.targets[:, -1])
+            loss = loss_of(model, batch)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step(step)

@@ -136,6 +136,7 @@ class ModelConfig(Section):
     bias: bool = option(True, "biases in all linear layers but the query, key and value projections")
     qkv_bias: bool = option(True, "biases in the query, key and value projections")
     tied: bool = option(True, "share the token embedding with the output layer")
+    output: Literal["softmax", "stablemax"] = option("softmax", "how logits become probabilities")
     dropout: float = option(0.0, "dropout after the embedding, on the attention weights and on each sublayer")
     init: Literal["gpt2", "torch"] = option("gpt2", "N(0, 0.02) as GPT-2; or torch's own, with embeddings N(0, 1)")
     init_scale: float = option(1.0, "factor on all initial weights but the norms'")
@@ -174,14 +175,17 @@ class OptimConfig(Section):
     warmup_steps: int = option(10, "steps over which the learning rate rises linearly")
     schedule: Literal["constant", "cosine"] = option("constant", "after warm-up: stay, or fall to 0 at max_steps")
     clip: float = option(0.0, "largest global norm of the gradient; 0: no clipping")
+    grokfast: float = option(0.0, "Grokfast-EMA: how much of the gradient's running mean to add to it; 0: off")
+    grokfast_decay: float = option(0.98, "Grokfast-EMA: decay of that running mean")
+    orthogonal: bool = option(False, "orthogonal gradient: drop each gradient's component along its weights")
 
     def check(self) -> None:
         self.require(self.lr > 0, "lr", "above 0")
         self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "grokfast_decay"):
             self.require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
-        self.require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
-        self.require(self.clip >= 0, "clip", "at least 0")
+        for name in ("warmup_steps", "clip", "grokfast"):
+            self.require(getattr(self, name) >= 0, name, "at least 0")
 
 
 @dataclass(frozen=True)

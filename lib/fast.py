@@ -70,8 +70,7 @@ def answer_logits(model: Transformer, tokens: Tensor) -> Tensor:
         last = i == len(model.blocks) - 1
         table = block_on_table(block, table, positions, along[-1:] if last else along)
         positions, along = prefixes.node_positions, prefixes.later
-    logits = F.linear(model.final_norm(table), model.embed.weight if model.config.tied else model.unembed.weight)
-    return logits[prefixes.of_row]
+    return model.logits(table)[prefixes.of_row]
 
 
 def block_on_table(block: Block, table: Tensor, positions: Tensor, along: list[Tensor]) -> Tensor:

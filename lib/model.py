@@ -54,7 +54,16 @@ class Transformer(nn.Module):
             x = self.blocks[-1](x, mask, at)[:, 0]  # (B, D)
         else:
             x = self.blocks[-1](x, mask)
-        return F.linear(self.final_norm(x), self.embed.weight if self.config.tied else self.unembed.weight)
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Last states (…, D) to logits (…, V), whose softmax is the prediction.
+
+        StableMax (Prieto et al. 2025, arXiv 2501.04697, eq. 7) is the softmax of sign(z) log(1 + |z|): it grows
+        linearly in z instead of exponentially, so that float32 does not lose small probabilities.
+        """
+        z = F.linear(self.final_norm(x), self.embed.weight if self.config.tied else self.unembed.weight)
+        return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
 
     @property
     def n_params(self) -> int:

@@ -11,12 +11,15 @@ from typing import Any
 
 import nbformat
 import papermill
+from traitlets.config import Config
 
 from lib.config import UserError, suggestion
 from lib.runs import ROOT
 from lib.tracker import write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
+# the channel to the kernel encrypted where Jupyter can, which also spares a warning for each notebook
+ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
 
 
 def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -65,7 +68,13 @@ def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
         output = Path(folder) / path.name
         try:
             papermill.execute_notebook(
-                str(path), str(output), parameters, kernel_name="python3", cwd=str(path.parent), progress_bar=False
+                str(path),
+                str(output),
+                parameters,
+                kernel_name="python3",
+                cwd=str(path.parent),
+                progress_bar=False,
+                config=ENCRYPTED,
             )
         except papermill.PapermillExecutionError as error:
             raise UserError(f"{path.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None

@@ -28,6 +28,7 @@ class Optimizer:
             {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
         ]
         self.parts = [make(config, [g for g in groups if g["params"]])]
+        self.slow: list[torch.Tensor] = []  # Grokfast's running mean of each gradient
         if hidden:
             # match_rms_adamw scales Muon's updates to the size of AdamW's, so that one learning rate suits both
             muon = torch.optim.Muon(
@@ -51,6 +52,10 @@ class Optimizer:
 
     def step(self, step: int) -> None:
         """Update the weights from `step` to `step + 1`."""
+        if self.config.grokfast:
+            self.amplify_slow_gradients()
+        if self.config.orthogonal:
+            orthogonalise(self.parameters)
         if self.config.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         for part in self.parts:
@@ -58,16 +63,39 @@ class Optimizer:
                 group["lr"] = self.lr(step)
             part.step()
 
+    def amplify_slow_gradients(self) -> None:
+        """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233, algorithm 1): g <- g + λ μ, μ <- α μ + (1 - α) g."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if not self.slow:
+            self.slow = [g.clone() for g in gradients]
+        else:
+            torch._foreach_lerp_(self.slow, gradients, 1 - self.config.grokfast_decay)
+        torch._foreach_add_(gradients, self.slow, alpha=self.config.grokfast)
+
     def zero_grad(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def state_dict(self) -> list[dict[str, Any]]:
-        return [part.state_dict() for part in self.parts]
+    def state_dict(self) -> dict[str, Any]:
+        return {"parts": [part.state_dict() for part in self.parts], "slow": self.slow}
 
-    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        for part, stored in zip(self.parts, state, strict=True):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for part, stored in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(stored)
+        self.slow = [mean.to(self.parameters[0].device) for mean in state["slow"]]
+
+
+def orthogonalise(parameters: list[nn.Parameter]) -> None:
+    """⊥Grad (Prieto et al. 2025, arXiv 2501.04697, section 5): g <- g - (w·g / w·w) w, at g's old norm, per tensor.
+
+    What is removed only scales the weights, and with them the logits, which lowers the loss of a memorised set for
+    ever without changing any answer.
+    """
+    for w in parameters:
+        if w.grad is not None:
+            norm = w.grad.norm()
+            w.grad -= (w.detach() * w.grad).sum() / (w.detach().square().sum() + 1e-30) * w.detach()
+            w.grad *= norm / (w.grad.norm() + 1e-30)
 
 
 def make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -1,5 +1,6 @@
 """When a run fits, when it groks, and how long the delay is."""
 
+import math
 from collections.abc import Sequence
 
 SOLVED = 0.99  # the accuracy that counts as fitted or grokked
@@ -31,3 +32,51 @@ def lowest_after(steps: Sequence[int], accuracy: Sequence[float], start: int | N
     if start is None:
         return None
     return min(value for step, value in zip(steps, accuracy, strict=True) if step >= start)
+
+
+def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The Wilson score interval of a proportion (Wilson 1927), by default of 95 %: (low, high).
+
+    Unlike the normal approximation it stays within 0 and 1 and is honest about 0 of n and n of n.
+    """
+    p, z2 = successes / n, z * z
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def kaplan_meier(times: Sequence[float], observed: Sequence[bool]) -> list[tuple[float, float, float]]:
+    """The Kaplan-Meier estimate (1958) of the share of runs not yet grokked, as rows (time, share, Greenwood error).
+
+    `times`: the step of grokking where `observed`, else the last step of a run that had not grokked by then
+    (right-censored). One row per distinct time of grokking. The error is that of log(-log(share)).
+    """
+    share, variance, rows = 1.0, 0.0, []
+    for time in sorted({t for t, seen in zip(times, observed, strict=True) if seen}):
+        at_risk = sum(t >= time for t in times)
+        events = sum(t == time and seen for t, seen in zip(times, observed, strict=True))
+        share *= 1 - events / at_risk
+        if at_risk > events:
+            variance += events / (at_risk * (at_risk - events))
+        error = math.sqrt(variance) / abs(math.log(share)) if 0 < share < 1 else math.inf
+        rows.append((float(time), share, error))
+    return rows
+
+
+def median_time(
+    times: Sequence[float], observed: Sequence[bool], z: float = 1.96
+) -> tuple[float | None, float | None, float | None]:
+    """Kaplan-Meier median with its interval (Brookmeyer and Crowley 1982, log-log): (median, low, high).
+
+    None where the share of runs not yet grokked never falls that far within the observed time.
+    """
+    rows = kaplan_meier(times, observed)
+
+    def first_below(shift: float) -> float | None:
+        """First time at which the share, moved by `shift` errors on the log(-log) scale, is at most one half."""
+        for time, share, error in rows:
+            if share <= 0 or (math.isfinite(error) and share ** math.exp(shift * error) <= 0.5):
+                return time
+        return None
+
+    return first_below(0.0), first_below(z), first_below(-z)

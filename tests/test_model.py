@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from lib import arithmetic, fast
-from lib.config import PAPER, DataConfig, ModelConfig
+from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig
 from lib.data import IGNORE
 from lib.model import Transformer, sinusoids
-from lib.optim import Optimizer
+from lib.optim import Optimizer, orthogonalise
 
 VOCAB = 15
 OPTIONS = [
@@ -22,7 +22,7 @@ OPTIONS = [
         (True, False),
     )
 ]
-SOME = [*OPTIONS[::13], PAPER, {}]
+SOME = [*OPTIONS[::13], PAPER, {"output": "stablemax"}, {}]
 
 
 def build(**options: object) -> Transformer:
@@ -138,8 +138,6 @@ def test_sinusoids_are_those_of_the_paper() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon"])
 def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: torch.Tensor) -> None:
-    from lib.config import OptimConfig
-
     model = build()
     optimizer = Optimizer(model, OptimConfig(name=name, lr=0.01, weight_decay=0.1, warmup_steps=3), max_steps=40)
     decayed = {id(p): g["weight_decay"] for part in optimizer.parts for g in part.param_groups for p in g["params"]}
@@ -155,9 +153,34 @@ def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: to
     assert losses[-1] < losses[0] - 0.01
 
 
-def test_schedule_and_clipping() -> None:
-    from lib.config import OptimConfig
+def test_stablemax_is_that_of_the_paper(tokens: torch.Tensor) -> None:
+    """s(x) = x + 1 for x >= 0, 1 / (1 - x) below; probabilities s / sum s."""
+    plain, stable = build()(tokens), build(output="stablemax")(tokens)
+    s = torch.where(plain >= 0, plain + 1, 1 / (1 - plain))
+    torch.testing.assert_close(stable.softmax(-1), s / s.sum(-1, keepdim=True))
 
+
+def test_orthogonal_gradient() -> None:
+    w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    w.grad = torch.tensor([1.0, 0.0])
+    orthogonalise([w])
+    torch.testing.assert_close(w.grad, torch.tensor([0.8, -0.6]))  # at a right angle to w, and as long as before
+
+
+def test_grokfast_adds_the_running_mean() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    config = OptimConfig(name="sgd", lr=1.0, weight_decay=0, warmup_steps=0, grokfast=2.0, grokfast_decay=0.75)
+    optimizer = Optimizer(model, config, 10)
+    mean, w = None, model.weight.item()
+    for step, g in enumerate([1.0, -0.5, 2.0]):
+        model.weight.grad = torch.tensor([[g]])
+        mean = g if mean is None else 0.75 * mean + 0.25 * g
+        w -= g + 2.0 * mean
+        optimizer.step(step)
+        assert model.weight.item() == pytest.approx(w, rel=1e-6)
+
+
+def test_schedule_and_clipping() -> None:
     model = build()
     cosine = Optimizer(model, OptimConfig(lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5), max_steps=110)
     assert [cosine.lr(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]

@@ -61,6 +61,7 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(tiny: RunCon
     "changes",
     [
         {"optim.name": "muon", "model.dropout": 0.1},
+        {"optim.grokfast": 2.0, "optim.orthogonal": True, "model.output": "stablemax"},
         {"data.tokenizer": "character", "data.p": 13, "optim.name": "momentum", "optim.schedule": "cosine"},
     ],
 )
@@ -236,6 +237,26 @@ def test_weights_survive_the_round_trip(tiny: RunConfig, tmp_path: Path) -> None
     assert config == tiny and tokenizer == trainer.data.tokenizer
     tokens = trainer.data.splits["train"].tokens
     assert torch.equal(model(tokens), trainer.model.eval()(tokens))
+
+
+def test_wilson_interval() -> None:
+    """Against the worked values of Newcombe 1998 (Statistics in Medicine 17), table I, method 3."""
+    assert stats.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert stats.wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert stats.wilson(0, 20) == pytest.approx((0, 0.1611), abs=1e-4)
+    assert stats.wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=1e-4)
+
+
+def test_kaplan_meier() -> None:
+    """The 6-MP arm of Freireich et al. 1963, the textbooks' example: median 23 weeks, log-log interval from 13 on."""
+    times = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
+    relapsed = [bool(int(c)) for c in "111010100110001100000"]
+    rows = stats.kaplan_meier(times, relapsed)
+    assert [time for time, _, _ in rows] == [6, 7, 10, 13, 16, 22, 23]
+    assert [share for _, share, _ in rows] == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
+    assert stats.median_time(times, relapsed) == (23, 13, None)
+    assert stats.median_time([5, 6, 7], [True, True, True])[0] == 6
+    assert stats.median_time([5, 6], [False, False]) == (None, None, None)
 
 
 def test_milestones() -> None:
