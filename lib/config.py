@@ -107,6 +107,8 @@ class DataConfig(Section):
             self.require(3 <= self.p <= 1999, "p", "from 3 to 1999")
             if self.operation == "/":
                 self.require(is_prime(self.p), "p", "prime for division, such as 97 or 113")
+            for name in ("train_fraction", "val_fraction"):
+                self.require(0 < getattr(self, name) < 1, name, "above 0 and below 1, and leave no split empty")
             sizes = self.split_sizes()
             for split in ("train", "val"):
                 allowed = "between 0 and 1 and leave no split empty"
@@ -153,16 +155,17 @@ class ModelConfig(Section):
         self.require(self.init_scale > 0, "init_scale", "above 0")
 
 
-PAPER = dict(
-    norm_placement="post",
-    activation="relu",
-    positions="sinusoidal",
-    bias=False,
-    qkv_bias=False,
-    tied=False,
-    init="torch",
-)
-"""ModelConfig fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2)."""
+PAPER = {
+    "model.norm_placement": "post",
+    "model.activation": "relu",
+    "model.positions": "sinusoidal",
+    "model.bias": False,
+    "model.qkv_bias": False,
+    "model.tied": False,
+    "model.init": "torch",
+    "optim.decay": "all",
+}
+"""Fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code)."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ class OptimConfig(Section):
     name: Literal["adam", "adamw", "sgd", "momentum", "muon"] = option("adamw", "optimiser")
     lr: float = option(1e-3, "learning rate after warm-up")
     weight_decay: float = option(1.0, "AdamW, Muon: decoupled, w <- (1 - lr * weight_decay) w; else L2 in the gradient")
+    decay: Literal["matrices", "all"] = option("matrices", "what decays: tensors of two or more dimensions, or all")
     beta1: float = option(0.9, "Adam's decay of the first moment; also the momentum of `momentum`")
     beta2: float = option(0.98, "Adam's decay of the second moment")
     warmup_steps: int = option(10, "steps over which the learning rate rises linearly")

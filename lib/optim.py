@@ -12,9 +12,10 @@ from lib.config import OptimConfig
 class Optimizer:
     """torch's optimisers under one `step`, with the schedule and gradient clipping.
 
-    Weight decay applies to tensors of two or more dimensions only, as in the starter: not to biases and norms.
-    Muon orthogonalises the updates of the blocks' matrices (Jordan et al. 2024); AdamW, with the same learning rate,
-    trains the rest (embeddings, output layer, vectors).
+    Weight decay applies to tensors of two or more dimensions only, as in the starter: not to biases and norms. With
+    `decay="all"` it applies to those too, as in the code of Power et al. 2022. Muon orthogonalises the updates of the
+    blocks' matrices (Jordan et al. 2024); AdamW, with the same learning rate, trains the rest (embeddings, output
+    layer, vectors).
     """
 
     def __init__(self, model: nn.Module, config: OptimConfig, max_steps: int) -> None:
@@ -25,7 +26,7 @@ class Optimizer:
         rest = [p for _, p in named if not any(p is h for h in hidden)]
         groups = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in rest if p.ndim < 2], "weight_decay": config.weight_decay * (config.decay == "all")},
         ]
         self.parts = [make(config, [g for g in groups if g["params"]])]
         self.slow: list[torch.Tensor] = []  # Grokfast's running mean of each gradient
@@ -51,7 +52,7 @@ class Optimizer:
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def step(self, step: int) -> None:
-        """Update the weights from `step` to `step + 1`."""
+        """Update the weights from `step` to `step + 1`, after what the options do to the gradients."""
         if self.config.grokfast:
             self.amplify_slow_gradients()
         if self.config.orthogonal:

@@ -64,9 +64,9 @@ def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: A
     axes.annotate(text, (x, y), color=color, **options)
 
 
-def log_steps(axes: Axes, first: float) -> None:
+def log_steps(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(left=first)
+    axes.margins(x=0.02)
     axes.set_xlabel("optimiser steps")
 
 
@@ -90,19 +90,21 @@ def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str, he
     """
     for split, dash in (("train", "-"), (held_out, "--")):
         for run in runs:
-            curve(axes, run, f"{split}_{metric}", color=color, ls=dash, lw=0.8 if len(runs) > 1 else 1.6, alpha=0.9)
+            thin = {"lw": 0.5, "alpha": 0.6} if len(runs) > 1 else {}
+            curve(axes, run, f"{split}_{metric}", color=color, ls=dash, **thin)
         if len(runs) > 1:
             steps = sorted(set.intersection(*(set(run.metrics["step"]) for run in runs)) - {0})
             at = [[np.flatnonzero(run.metrics["step"] == step)[0] for step in steps] for run in runs]
             values = [run.metrics[f"{split}_{metric}"][rows] for run, rows in zip(runs, at, strict=True)]
-            axes.plot(steps, np.median(values, axis=0), color=color, ls=dash, lw=2.2)
+            axes.plot(steps, np.median(values, axis=0), color=color, ls=dash)
 
 
-def mark(axes: Axes, step: float, text: str, color: str = GREY, y: float = 0.5) -> None:
-    """A vertical line at a step, with its name along it at height `y`, from 0 to 1."""
-    axes.axvline(step, color=color, lw=0.8, ls=":")
-    place = {"xycoords": axes.get_xaxis_transform(), "xytext": (-2, 0), "textcoords": "offset points"}
-    axes.annotate(text, (step, y), rotation=90, color=color, ha="right", va="center", fontsize=8, **place)
+def mark(axes: Axes, step: float, text: str, side: str) -> None:
+    """A vertical line at a step, with its name on the left or the right."""
+    axes.axvline(step, color=GREY, lw=0.8, ls=":")
+    place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "va": "center", "fontsize": 8}
+    x, align = (-3, "right") if side == "left" else (3, "left")
+    axes.annotate(text, (step, 0.3), xytext=(x, 0), ha=align, color=GREY, rotation=90, **place)
 
 
 class LiveCurve:
@@ -150,7 +152,7 @@ def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, 
         curve(axes, run, "train_loss", color=color, label=f"{name:g}")
     for floor, color in zip(floors, COLORS, strict=False):
         axes.axhline(floor, color=color, ls=":", lw=1)
-    log_steps(axes, first=5)
+    log_steps(axes)
     axes.set(ylim=(0, 4.2), ylabel="loss (nats per token)")
     axes.set_title(title)
     axes.legend(handlelength=1.2, ncols=2, loc="upper right")
@@ -160,12 +162,12 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
     """Accuracy (above) and loss (below) of runs that differ by seed; the delay from median T_fit to T_grok shaded."""
     for axes, metric in zip(column, ("acc", "loss"), strict=True):
         learning_curves(axes, runs, metric, color, held_out)
-        log_steps(axes, first=10)
+        log_steps(axes)
         fit, grok = ([getattr(run, name) for run in runs] for name in ("t_fit", "t_grok"))
         if None not in fit:
-            mark(axes, float(np.median(fit)), "T_fit", y=0.5)
+            mark(axes, float(np.median(fit)), "T_fit", "left")
         if None not in grok:
-            mark(axes, float(np.median(grok)), "T_grok", y=0.5)
+            mark(axes, float(np.median(grok)), "T_grok", "right")
         if None not in fit + grok:
             axes.axvspan(float(np.median(fit)), float(np.median(grok)), color=color, alpha=0.08, lw=0)
     accuracy_axis(column[0])

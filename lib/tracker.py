@@ -18,7 +18,7 @@ COLUMNS = (
     "step",
     "time_s",
     *("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"),
-    *("lr", "grad_norm", "weight_norm"),
+    *("lr", "grad_norm", "weight_norm", "matrix_norm"),
 )
 Row = dict[str, float | None]
 
@@ -33,13 +33,13 @@ class ExperimentTracker:
         self.folder = folder
         self.rows: list[Row] = []
         self.time_s, self._started = 0.0, None
-        stored = {"config.json": config.to_dict(), "env.json": environment(device)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if (folder / "config.json").exists() and read_config(folder / "config.json") != config:
                 raise UserError(f"{folder}: holds a run of another config; choose another folder")
-            for name, content in stored.items():
-                write_json(folder / name, content)
+            write_json(folder / "config.json", config.to_dict())
+            if not (folder / "env.json").exists():
+                write_json(folder / "env.json", environment(device))
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
@@ -60,8 +60,9 @@ class ExperimentTracker:
         self._started = None
 
     def log(self, **metrics: float | None) -> Row:
-        """Append a row; columns not given stay empty."""
-        row = {name: metrics.get(name) for name in COLUMNS} | {"time_s": round(self.time_s, 3)}
+        """Append a row; columns not given stay empty. Returns it as it can be read back: to seven digits."""
+        metrics["time_s"] = round(self.time_s, 3)
+        row = read_csv(line(header()) + line(values({name: metrics.get(name) for name in COLUMNS})))[0]
         with open(self.folder / "metrics.csv", "a" if self.rows else "w", encoding="utf-8") as file:
             file.write(line(values(row)) if self.rows else line(header()) + line(values(row)))
         self.rows.append(row)
@@ -84,7 +85,6 @@ def header() -> list[str]:
 
 
 def values(row: Row) -> list[str]:
-    """Seven significant digits: what a float32 holds."""
     return ["" if row[name] is None else f"{row[name]:.7g}" for name in COLUMNS]
 
 
@@ -95,7 +95,7 @@ def line(cells: list[str]) -> str:
 def read_csv(text: str) -> list[Row]:
     """The rows of a metrics.csv; a last line cut off in mid-write is dropped."""
     complete = text[: text.rfind("\n") + 1].splitlines()
-    return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(complete)]
+    return [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(complete)]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -117,13 +117,18 @@ def read_config(path: Path) -> RunConfig:
         raise UserError(f"{path}: {error}") from None
 
 
+def git(*args: str) -> str:
+    call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return call.stdout.strip()
+
+
+# asked when the library is imported, for by the time a run begins the files may have changed
+COMMIT = git("rev-parse", "HEAD") or None
+CHANGED = bool(git("status", "--porcelain", "--", "."))
+
+
 def environment(device: str) -> dict[str, Any]:
     """What a result may depend on beside its config: versions, processor, threads, git commit, device."""
-
-    def git(*args: str) -> str:
-        call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-        return call.stdout.strip()
-
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -132,8 +137,8 @@ def environment(device: str) -> dict[str, Any]:
         "processor": processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "commit": git("rev-parse", "HEAD") or None,
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "lib")),
+        "commit": COMMIT,
+        "uncommitted_changes": CHANGED,
     }
 
 

@@ -129,7 +129,9 @@ class Trainer:
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
         metrics["grad_norm"] = self.optimizer.grad_norm().item() if self.losses else None
-        metrics["weight_norm"] = torch.nn.utils.get_total_norm([p.detach() for p in self.model.parameters()]).item()
+        weights = [p.detach() for p in self.model.parameters()]
+        metrics["weight_norm"] = torch.nn.utils.get_total_norm(weights).item()
+        metrics["matrix_norm"] = torch.nn.utils.get_total_norm([p for p in weights if p.ndim >= 2]).item()
         self.losses = []
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))

@@ -37,7 +37,7 @@ def test_id_depends_on_every_field_and_on_nothing_else() -> None:
         "optim.lr": 2e-3,
         "train.max_steps": 7,
         "seed": 1,
-        **{f"model.{name}": value for name, value in PAPER.items()},
+        **PAPER,
     }
     ids = {base.override({name: value}).id for name, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1

@@ -5,12 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from lib import arithmetic, fast
-from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig
+from lib.config import PAPER as PAPER_FIELDS
+from lib.config import DataConfig, ModelConfig, OptimConfig
 from lib.data import IGNORE
 from lib.model import Transformer, sinusoids
 from lib.optim import Optimizer, orthogonalise
 
 VOCAB = 15
+PAPER = {name.removeprefix("model."): v for name, v in PAPER_FIELDS.items() if name.startswith("model.")}
 OPTIONS = [
     dict(zip(("norm", "norm_placement", "activation", "positions", "tied", "bias"), values, strict=True))
     for values in itertools.product(
