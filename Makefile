@@ -14,7 +14,8 @@ notebooks: .venv/installed
 	$(BIN)/python -m lib.notebooks $(if $(FRESH),--fresh)
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --nbmake tests notebooks
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests
+	$(BIN)/python -m pytest --nbmake notebooks
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def split(config: DataConfig) -> dict[str, np.ndarray]:
 
 
 def written(rows: np.ndarray, operation: str) -> list[str]:
-    """Equations as text, e.g. "12/5=41"."""
+    """Equations as text, e.g. "12/5=80"."""
     return [f"{a}{operation}{b}={c}" for a, b, c in rows.tolist()]
 
 

@@ -8,7 +8,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from lib import tokenizer as tokenizers
-from lib.config import RunConfig, UserError
+from lib.config import RunConfig
+from lib.fields import UserError
 from lib.model import Transformer
 from lib.tokenizer import Tokenizer
 from lib.tracker import read_config, write_atomically
@@ -38,14 +39,14 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, To
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(f"{file}: not a whole safetensors file ({error})") from None
-    if about is None:
-        raise UserError(f"{file}: not a weights file of this project: its metadata has no key 'run'")
-    about = json.loads(about)
-    config = RunConfig.from_dict(about["config"])
+    try:
+        about = json.loads(about or "")
+        config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file}: not a weights file of this project: it does not name its config") from None
     beside = file.parent / "config.json"
     if beside.exists():
         check_same(beside, config)
-    tokenizer = tokenizers.from_dict(about["tokenizer"])
     model = Transformer(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from lib import experiments, runs
-from lib.config import RunConfig, UserError, suggestion
+from lib.config import RunConfig
+from lib.fields import UserError, suggestion
+from lib.pool import divergence
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n")
 
     def parse(self, argv: list[str] | None) -> argparse.Namespace:
-        args, unknown = self.parse_known_args(argv)
+        args, unknown = self.parse_known_intermixed_args(argv)
         if unknown:
             word = unknown[0].split("=")[0]
             self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
@@ -44,10 +46,10 @@ def parser() -> Parser:
     return result
 
 
-def show_experiments() -> None:
+def show_experiments(root: Path) -> None:
     for name, make in experiments.ALL.items():
         configs = make()
-        stored = sum(runs.find(name, config) is not None for config in configs)
+        stored = sum(runs.find(name, config, root) is not None for config in configs)
         print(f"{name:16} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
 
 
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     name, changes = args["experiment"], {key: args[key] for key in RunConfig.options() if key in args}
     try:
         if args["list"]:
-            show_experiments()
+            show_experiments(args["checkpoints"])
             return 0
         if name not in experiments.ALL:
             hint = suggestion(name, experiments.ALL) if name else ""
@@ -80,8 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         ):
             print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
             if run.diverged_at is not None:
-                raise UserError(f"run {run.path.name}: {runs.divergence(run.path)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+                raise UserError(f"run {run.path.name}: {divergence(run.path)}")
+    except (UserError, KeyboardInterrupt) as error:
+        print(f"error: {error or 'stopped before any run began'}", file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,7 @@
 """What every data set hands to the training loop: splits of sequences, each split one Batch of tensors."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Self
 
 import torch
@@ -15,10 +16,10 @@ class Batch(NamedTuple):
     """B sequences, padded on the right to T tokens.
 
     `targets[b, t]` is the token that follows `tokens[b, t]`, or IGNORE where the loss does not count it.
-    For the equation 12/5=41 with a token per number, of which only the answer is scored:
+    For the equation 12/5=80 with a token per number, of which only the answer is scored:
 
         tokens    12    /    5    =
-        targets   -     -    -   41          (- is IGNORE)
+        targets   -     -    -   80          (- is IGNORE)
 
     and for "hi", with the loss on everything:
 
@@ -72,3 +73,22 @@ class Dataset:
         """Whether nothing but each sequence's last position is scored, so that a model need compute no more."""
         batches = self.splits.values()
         return all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches)
+
+
+def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Tensor:
+    """Rows (batch_size,) of the batch of `step`, out of n.
+
+    The batches are cut from an endless stream of permutations of all rows, one per epoch, so that every row is seen
+    equally often and no batch is short. It depends on nothing but its arguments: a resumed run needs no sampler state.
+    """
+    if batch_size % n == 0:
+        return torch.arange(n).repeat(batch_size // n)  # whole epochs: the order does not matter
+    first, last = step * batch_size, (step + 1) * batch_size
+    epochs = range(first // n, (last - 1) // n + 1)
+    stream = torch.cat([permutation(n, seed, epoch) for epoch in epochs])
+    return stream[first - epochs[0] * n : last - epochs[0] * n]
+
+
+@lru_cache(maxsize=4)
+def permutation(n: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from lib import arithmetic, checkpoint, cli
-from lib.config import DataConfig, RunConfig, UserError
+from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
+from lib.fields import UserError
 from lib.model import Transformer
 from lib.tokenizer import CharacterTokenizer, Tokenizer
 from lib.train import check_device
@@ -36,8 +37,10 @@ def generate(
     likeliest token. Beyond the model's context only the last `context_length` tokens are read. `seed` makes the
     sample repeatable.
     """
-    if temperature < 0:
-        raise UserError(f"temperature = {temperature}: must be at least 0")
+    if temperature != 0 and not 1e-3 <= temperature <= 1e3:
+        raise UserError(f"temperature = {temperature}: must be 0, or from 0.001 to 1000")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise UserError(f"seed = {seed}: must be from 0 to 2^63 - 1")
     if top_k is not None and top_k < 1:
         raise UserError(f"top-k = {top_k}: must be at least 1")
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
@@ -132,21 +135,14 @@ def answer(model: Transformer, tokenizer: Tokenizer, data: DataConfig, a: int, b
     return (chosen * scored).sum(1).exp().cpu()
 
 
-def right_answer(data: DataConfig, a: int, b: int) -> int:
-    """c of a o b = c (mod p)."""
-    if data.operation == "/":
-        return a * pow(b, -1, data.p) % data.p
-    return (a + b if data.operation == "+" else a - b) % data.p
-
-
 def describe_answer(config: RunConfig, a: int, b: int, probabilities: Tensor) -> str:
-    """ "12/5=41  P 0.9998  right, not in the train split  (then 40: 0.0001 …)"."""
+    """ "12/5=80   P 0.9998   right, unseen (test split)   (then 41: 0.0001, …)"."""
     data = config.data
     top = probabilities.topk(min(4, data.p))
     best, *others = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    true = right_answer(data, a, b)
+    found = {name: rows[(rows[:, 0] == a) & (rows[:, 1] == b), 2] for name, rows in arithmetic.split(data).items()}
+    where, true = next((name, int(c[0])) for name, c in found.items() if len(c))
     verdict = "right" if best[0] == true else f"wrong, it is {true}"
-    where = next(name for name, rows in arithmetic.split(data).items() if ((rows[:, 0] == a) & (rows[:, 1] == b)).any())
     seen = "seen in training" if where == "train" else f"unseen ({where} split)"
     then = ", ".join(f"{c}: {p:.2g}" for c, p in others)
     return f"{a}{data.operation}{b}={best[0]}   P {best[1]:.4f}   {verdict}, {seen}   (then {then})"
@@ -167,9 +163,9 @@ def parser() -> cli.Parser:
     n_help = f"text: tokens at most (default {DEFAULT_TOKENS}); equations: how many random ones ({DEFAULT_EQUATIONS})"
     result.add_argument("n", metavar="N", nargs="?", type=int, help=n_help)
     result.add_argument("--prompt", help='text to continue, or an equation to answer, such as "12/5="')
-    result.add_argument("--temperature", type=float, default=1.0, help="text: 0 takes the likeliest (default 1)")
+    result.add_argument("--temperature", type=float, help="text: 0 takes the likeliest (default 1)")
     result.add_argument("--top-k", type=int, help="text: draw from the k likeliest tokens only")
-    result.add_argument("--samples", type=int, default=1, help="text: how many (default 1)")
+    result.add_argument("--samples", type=int, help="text: how many (default 1)")
     result.add_argument("--seed", type=int, help="makes the sample, or the choice of equations, repeatable")
     result.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     return result
@@ -183,10 +179,14 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError(f"N = {args.n}: must be at least 1")
         model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
         if config.data.task == "text":
-            options = dict(samples=args.samples, temperature=args.temperature, top_k=args.top_k, seed=args.seed)
-            for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **options):
+            options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
+            given = {name: value for name, value in options.items() if value is not None}
+            for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **given):
                 print(text)
         else:
+            for name in ("samples", "temperature", "top_k"):
+                if getattr(args, name) is not None:
+                    raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
             if args.prompt is not None:
                 pairs = [parse_equation(tokenizer, config.data, args.prompt)]
             else:

@@ -13,7 +13,7 @@ import nbformat
 import papermill
 from traitlets.config import Config
 
-from lib.config import UserError, suggestion
+from lib.fields import UserError, suggestion
 from lib.runs import ROOT
 from lib.tracker import write_atomically
 

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from lib import stats
 from lib.config import RunConfig
-from lib.runs import ROOT, Run
+from lib.runs import ROOT, Run, medians, run_live
 from lib.tracker import Row, write_atomically
 
 FIGURES = ROOT / "figures"
@@ -83,12 +84,12 @@ def curve(axes: Axes, run: Run, metric: str, above: float = 0.0, **style: Any) -
     axes.plot(steps[shown], values[shown], **style)
 
 
-def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str, held_out: str = "test") -> None:
+def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str) -> None:
     """`metric` ("acc" or "loss") of runs that differ by seed: each thin, their median thick; train solid, test dashed.
 
     The median is drawn where all runs were evaluated.
     """
-    for split, dash in (("train", "-"), (held_out, "--")):
+    for split, dash in (("train", "-"), ("test", "--")):
         for run in runs:
             thin = {"lw": 0.5, "alpha": 0.6} if len(runs) > 1 else {}
             curve(axes, run, f"{split}_{metric}", color=color, ls=dash, **thin)
@@ -113,18 +114,15 @@ class LiveCurve:
     In a notebook the picture is redrawn after each evaluation; executed headlessly, its last state stays.
     """
 
-    def __init__(self, config: RunConfig, metric: str = "acc", every: int = 5) -> None:
-        self.config, self.metric, self.every = config, metric, every
+    def __init__(self, config: RunConfig, metric: str = "acc") -> None:
+        self.config, self.metric = config, metric
         self.rows: list[Row] = []
         self.handle = display(self.draw(), display_id=True)
 
     def __call__(self, row: Row) -> None:
         self.rows.append(row)
-        if len(self.rows) % self.every == 0 or row["step"] == self.config.train.max_steps:
-            self.update()
-
-    def update(self) -> None:
-        self.handle.update(self.draw())
+        if len(self.rows) % 5 == 0 or row["step"] == self.config.train.max_steps:
+            self.handle.update(self.draw())
 
     def draw(self) -> Figure:
         figure, axes = plt.subplots(figsize=(5.6, 2.6))
@@ -133,8 +131,16 @@ class LiveCurve:
             points = [point for point in points if point[1] is not None]
             if points:
                 axes.plot(*zip(*points, strict=True), color=color, ls=dash, label=split)
+        steps = [int(row["step"]) for row in self.rows]
         if self.metric == "acc":
             accuracy_axis(axes)
+            for split, find, text, side in (
+                ("train", stats.steps_to_fit, "T_fit", "left"),
+                ("test", stats.steps_to_grok, "T_grok", "right"),
+            ):
+                at = find(steps, [row[f"{split}_acc"] or 0.0 for row in self.rows])
+                if at is not None:
+                    mark(axes, at, f"{text} = {at}", side)
         else:
             axes.set_yscale("log")
             axes.set_ylabel("loss (nats per token)")
@@ -158,24 +164,40 @@ def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, 
     axes.legend(handlelength=1.2, ncols=2, loc="upper right")
 
 
-def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str, held_out: str = "test") -> None:
-    """Accuracy (above) and loss (below) of runs that differ by seed; the delay from median T_fit to T_grok shaded."""
+def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str) -> None:
+    """Accuracy (above) and loss (below) of runs that differ by seed; from the median T_fit to T_grok shaded."""
+    middle = medians(runs)
     for axes, metric in zip(column, ("acc", "loss"), strict=True):
-        learning_curves(axes, runs, metric, color, held_out)
+        learning_curves(axes, runs, metric, color)
         log_steps(axes)
-        fit, grok = ([getattr(run, name) for run in runs] for name in ("t_fit", "t_grok"))
-        if None not in fit:
-            mark(axes, float(np.median(fit)), "T_fit", "left")
-        if None not in grok:
-            mark(axes, float(np.median(grok)), "T_grok", "right")
-        if None not in fit + grok:
-            axes.axvspan(float(np.median(fit)), float(np.median(grok)), color=color, alpha=0.08, lw=0)
+        for name, text, side in (("t_fit", "T_fit", "left"), ("t_grok", "T_grok", "right")):
+            if middle[name] is not None:
+                mark(axes, middle[name], text, side)
+        if None not in (middle["t_fit"], middle["t_grok"]):
+            axes.axvspan(middle["t_fit"], middle["t_grok"], color=color, alpha=0.08, lw=0)
     accuracy_axis(column[0])
     column[1].set(ylabel="loss (nats)", yscale="log")
     column[0].set_xlabel("")
     column[0].set_title(title)
-    names = [Line2D([], [], color=color, ls=dash, label=name) for name, dash in (("train", "-"), (held_out, "--"))]
+    names = [Line2D([], [], color=color, ls=dash, label=name) for name, dash in (("train", "-"), ("test", "--"))]
     column[0].legend(handles=names, loc="upper left")
+
+
+def live_lesson(configs: Sequence[RunConfig], names: Sequence[float], max_steps: int) -> list[Run]:
+    """Train configs one after the other, here and now, in a picture to which each adds its curve."""
+    runs: list[Run] = []
+    handle = None
+    for config in configs:
+        steps = min(max_steps, config.train.max_steps)
+        runs.append(run_live(config.override({"train.max_steps": steps})))
+        figure, axes = plt.subplots(figsize=(4.2, 2.4))
+        lesson(axes, runs, names, f"live, {len(runs)} of {len(configs)}")
+        plt.close(figure)
+        if handle is None:
+            handle = display(figure, display_id=True)
+        else:
+            handle.update(figure)
+    return runs
 
 
 def table(axes: Axes, rows: np.ndarray, p: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import typst
 
-from lib.config import UserError
+from lib.fields import UserError
 from lib.runs import ROOT
 from lib.tracker import write_atomically, write_json
 
@@ -16,11 +16,16 @@ REPORT = ROOT / "report"
 RESULTS = REPORT / "results.json"
 
 
+SECTIONS = ("data", "grokking", "sanity")  # what the report and the README's table tell
+
+
+def results() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+
+
 def record(section: str, values: dict[str, Any]) -> None:
     """Put a notebook's numbers under `section` of results.json, the only place the report takes numbers from."""
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    results[section] = values
-    write_json(RESULTS, dict(sorted(results.items())))
+    write_json(RESULTS, dict(sorted((results() | {section: values}).items())))
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
@@ -67,7 +72,7 @@ def fill_readme() -> None:
     path = ROOT / "README.md"
     before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
     _, end, after = rest.partition("<!-- end of results -->\n")
-    table = "\n".join(results_table(json.loads(RESULTS.read_text(encoding="utf-8")))) + "\n"
+    table = "\n".join(results_table(results())) + "\n"
     write_atomically(path, before + begin + table + end + after)
 
 
@@ -86,6 +91,9 @@ def build() -> Path:
 
 def main() -> int:
     try:
+        missing = [name for name in SECTIONS if name not in results()]
+        if missing:
+            raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
         fill_readme()
         print(build().relative_to(ROOT))
     except UserError as error:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 SOLVED = 0.99  # the accuracy that counts as fitted or grokked
 PATIENCE = 3  # evaluations in a row that make it last
@@ -27,13 +28,6 @@ def steps_to_grok(steps: Sequence[int], test_acc: Sequence[float]) -> int | None
     return first_crossing(steps, test_acc, SOLVED, PATIENCE)
 
 
-def lowest_after(steps: Sequence[int], accuracy: Sequence[float], start: int | None) -> float | None:
-    """The lowest accuracy from step `start` on: whether a grokked network stays so. None if it never grokked."""
-    if start is None:
-        return None
-    return min(value for step, value in zip(steps, accuracy, strict=True) if step >= start)
-
-
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """The Wilson score interval of a proportion (Wilson 1927), by default of 95 %: (low, high).
 
@@ -51,15 +45,15 @@ def kaplan_meier(times: Sequence[float], observed: Sequence[bool]) -> list[tuple
     `times`: the step of grokking where `observed`, else the last step of a run that had not grokked by then
     (right-censored). One row per distinct time of grokking. The error is that of log(-log(share)).
     """
-    share, variance, rows = 1.0, 0.0, []
+    share, variance, rows = Fraction(1), 0.0, []
     for time in sorted({t for t, seen in zip(times, observed, strict=True) if seen}):
         at_risk = sum(t >= time for t in times)
         events = sum(t == time and seen for t, seen in zip(times, observed, strict=True))
-        share *= 1 - events / at_risk
+        share *= 1 - Fraction(events, at_risk)
         if at_risk > events:
             variance += events / (at_risk * (at_risk - events))
         error = math.sqrt(variance) / abs(math.log(share)) if 0 < share < 1 else math.inf
-        rows.append((float(time), share, error))
+        rows.append((float(time), float(share), error))
     return rows
 
 
@@ -73,10 +67,13 @@ def median_time(
     rows = kaplan_meier(times, observed)
 
     def first_below(shift: float) -> float | None:
-        """First time at which the share, moved by `shift` errors on the log(-log) scale, is at most one half."""
-        for time, share, error in rows:
-            if share <= 0 or (math.isfinite(error) and share ** math.exp(shift * error) <= 0.5):
-                return time
-        return None
+        """First time at which the share, moved by `shift` errors on the log(-log) scale, is at most one half.
 
-    return first_below(0.0), first_below(z), first_below(-z)
+        A share of 0 has no error on that scale, so its limits are not known.
+        """
+        return next(
+            (time for time, share, error in rows if share > 0 and share ** math.exp(shift * error) <= 0.5), None
+        )
+
+    median = next((time for time, share, _ in rows if share <= 0.5), None)
+    return median, first_below(z), first_below(-z)

@@ -4,7 +4,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lib.config import UserError
+from lib.fields import UserError
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class CharacterTokenizer:
 class NumberTokenizer:
     """One token per number 0 … p-1, then the operation (id p) and "=" (id p + 1).
 
-    >>> NumberTokenizer(97, "/").encode("12/5=41")
-    [12, 97, 5, 98, 41]
+    >>> NumberTokenizer(97, "/").encode("12/5=80")
+    [12, 97, 5, 98, 80]
     """
 
     p: int

@@ -3,16 +3,13 @@
 import csv
 import json
 import os
-import platform
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from lib.config import RunConfig, UserError
+from lib.config import RunConfig
+from lib.fields import UserError
+from lib.machine import environment
 
 COLUMNS = (
     "step",
@@ -33,11 +30,11 @@ class ExperimentTracker:
         self.folder = folder
         self.rows: list[Row] = []
         self.time_s, self._started = 0.0, None
+        stored = folder / "config.json"
+        if stored.exists() and read_config(stored) != config:
+            raise UserError(f"{folder}: holds a run of another config; choose another folder")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if (folder / "config.json").exists() and read_config(folder / "config.json") != config:
-                raise UserError(f"{folder}: holds a run of another config; choose another folder")
-            write_json(folder / "config.json", config.to_dict())
+            write_json(stored, config.to_dict())
             if not (folder / "env.json").exists():
                 write_json(folder / "env.json", environment(device))
         except OSError as error:
@@ -115,38 +112,3 @@ def read_config(path: Path) -> RunConfig:
         return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def git(*args: str) -> str:
-    call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return call.stdout.strip()
-
-
-# asked when the library is imported, for by the time a run begins the files may have changed
-COMMIT = git("rev-parse", "HEAD") or None
-CHANGED = bool(git("status", "--porcelain", "--", "."))
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What a result may depend on beside its config: versions, processor, threads, git commit, device."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(terse=True),
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "commit": COMMIT,
-        "uncommitted_changes": CHANGED,
-    }
-
-
-def processor() -> str:
-    """The processor's name and its widest vector instructions, which decide the last bits of a result."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(text.split(":")[1].strip() for text in lines if text.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import experiments
-from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError
+from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from lib.fields import UserError
 
 
 @given(
@@ -66,6 +67,7 @@ def test_id_survives_new_fields() -> None:
         ({"data.p": 96}, ["data.p", "96", "prime"]),
         ({"data.p": 2}, ["data.p", "2", "from 3"]),
         ({"data.train_fraction": 0}, ["data.train_fraction", "0", "no split empty"]),
+        ({"data.train_fraction": 1e-9}, ["data.train_fraction", "1e-09", "no split empty (it gives 0 equations)"]),
         ({"data.train_fraction": 0.95}, ["data.train_fraction", "0.95", "less than 0.9"]),
         ({"data.val_fraction": 0}, ["data.val_fraction", "0", "no split empty"]),
         ({"model.d_model": 130}, ["model.d_model", "130", "divisible by model.n_heads = 4"]),

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from lib import arithmetic, fast
 from lib.config import PAPER as PAPER_FIELDS
 from lib.config import DataConfig, ModelConfig, OptimConfig
-from lib.data import IGNORE
+from lib.data import IGNORE, collate
+from lib.evaluate import scored_logits
 from lib.model import Transformer, sinusoids
 from lib.optim import Optimizer, orthogonalise
 
@@ -62,10 +63,14 @@ def test_later_tokens_never_change_earlier_logits(options: dict[str, object], to
 
 
 def test_padding_has_no_influence_and_no_gradient(tokens: torch.Tensor) -> None:
-    model = build()
+    model = build(tied=False)
     padding = torch.arange(9) >= LENGTHS[:, None]
+    pad = VOCAB - 1  # a token that occurs nowhere else
+    tokens = torch.where(padding, pad, tokens % pad)
     other = torch.where(padding, (tokens + 1) % VOCAB, tokens)
     torch.testing.assert_close(model(tokens, LENGTHS)[~padding], model(other, LENGTHS)[~padding], rtol=0, atol=0)
+    model(tokens, LENGTHS)[~padding].square().sum().backward()
+    assert (model.embed.weight.grad[pad] == 0).all() and (model.embed.weight.grad[:pad] != 0).any()
 
 
 @pytest.mark.parametrize("options", SOME, ids=str)
@@ -95,12 +100,14 @@ def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
             torch.testing.assert_close(plain, quick, rtol=1e-5, atol=1e-5)
 
 
-def test_unscored_targets_have_no_gradient(tokens: torch.Tensor) -> None:
-    logits = build()(tokens).detach().requires_grad_()
-    targets = (tokens + 1) % VOCAB
-    targets[:, :3] = IGNORE
-    F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE).backward()
-    assert (logits.grad[:, :3] == 0).all() and (logits.grad[:, 3:] != 0).any()
+def test_unscored_targets_have_no_gradient() -> None:
+    """Through the loop's own way from sequences to loss: the gradient at the logits of the first 3 targets is zero."""
+    batch = collate([[1, 5, 6, 7, 8, 9, 2], [1, 5, 6, 7, 2]], [3, 3], pad=0)
+    logits, targets = scored_logits(build(), batch, last_only=False)
+    logits.retain_grad()
+    F.cross_entropy(logits, targets, ignore_index=IGNORE).backward()
+    per_token = logits.grad.view(*batch.tokens.shape, VOCAB).abs().sum(-1)
+    assert (per_token > 0).tolist() == [[False] * 3 + [True] * 3, [False] * 3 + [True] + [False] * 2]
 
 
 def test_parameter_counts() -> None:

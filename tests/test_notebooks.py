@@ -11,9 +11,10 @@ import pytest
 from conftest import ROOT
 
 from lib import report
-from lib.config import UserError
+from lib.fields import UserError
 from lib.notebooks import execute, parameters_of
 
+pytestmark = pytest.mark.xdist_group("notebooks")  # one after the other: they write the same figures
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMOKE = {"live_steps": 20}
 
@@ -28,7 +29,6 @@ def pinned() -> bool:
     return f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text()
 
 
-@pytest.mark.xdist_group("notebooks")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_papermill_from_the_root_redraws_the_same_figures(path: Path, tmp_path: Path) -> None:
     before = hashes()

@@ -1,0 +1,48 @@
+"""How a model is scored: loss and accuracy over whole splits, and when."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib import fast
+from lib.config import TrainConfig
+from lib.data import IGNORE, Batch
+from lib.model import Transformer
+
+EVAL_ROWS = 2048  # sequences per forward pass of an evaluation: bounds its memory, changes nothing else
+
+
+def scored_logits(model: Transformer, batch: Batch, last_only: bool) -> tuple[Tensor, Tensor]:
+    """Logits (N, V) and targets (N,) of the positions that may be scored: the last of each sequence, or all."""
+    if not last_only:
+        return model(batch.tokens, batch.lengths).flatten(0, 1), batch.targets.flatten()
+    if model.config.dropout or batch.tokens.is_cuda:  # on a GPU looking for prefixes would wait for the device
+        return model(batch.tokens, last=True), batch.targets[:, -1]
+    return fast.answer_logits(model, batch.tokens), batch.targets[:, -1]
+
+
+def evaluate(model: Transformer, batch: Batch, last_only: bool) -> tuple[float, float]:
+    """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
+    model.eval()
+    nll, n_right, n_scored = 0.0, 0, 0
+    with torch.no_grad():
+        for start in range(0, batch.size, EVAL_ROWS):
+            part = batch[slice(start, start + EVAL_ROWS)]
+            logits, targets = scored_logits(model, part, last_only)
+            nll += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
+            right = (logits.argmax(-1) == targets) | (targets == IGNORE)
+            n_right += int(right.view(part.size, -1).all(1).sum())
+            n_scored += int((targets != IGNORE).sum())
+    model.train()
+    return nll / n_scored, n_right / batch.size
+
+
+def evaluation_steps(config: TrainConfig) -> set[int]:
+    """The steps after which to evaluate: 0, then `eval_every` apart, then growing by `eval_growth`, and the last."""
+    steps, step = {0, config.max_steps}, 0
+    while step < config.max_steps:
+        steps.add(step)
+        step = max(step + config.eval_every, math.ceil(step * config.eval_growth))
+    return steps

@@ -1,0 +1,75 @@
+"""The machine under a run: its device, its memory, and what a result may depend on beside the config."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.fields import UserError
+
+
+def git(*args: str) -> str:
+    call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return call.stdout.strip()
+
+
+# asked when the library is imported, for by the time a run begins the files may have changed
+COMMIT = git("rev-parse", "HEAD") or None
+CHANGED = bool(git("status", "--porcelain", "--", "."))
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What env.json tells: versions, processor, threads, device, and the git commit of the library."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(terse=True),
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "commit": COMMIT,
+        "uncommitted_changes": CHANGED,
+    }
+
+
+def processor() -> str:
+    """The processor's name and its widest vector instructions, which decide the last bits of a result."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(text.split(":")[1].strip() for text in lines if text.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def check_device(device: str) -> None:
+    """Raises UserError if there is no such device here."""
+    if device not in ("cpu", "cuda"):
+        raise UserError(f"device = {device!r}: must be cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device = 'cuda': there is no CUDA device here; must be cpu")
+
+
+def default_workers(device: str) -> int:
+    """Runs to train side by side: one per processor that this process may use; on a GPU one."""
+    if device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_mb(device: str) -> float:
+    """Largest memory so far, MB: allocated on the GPU, or the process's resident set."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    if os.name == "nt":
+        return float("nan")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

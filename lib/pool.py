@@ -1,0 +1,151 @@
+"""Trains several runs at once, each in a process of its own, and shows how far each is."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from lib.config import RunConfig
+from lib.fields import UserError
+from lib.tracker import read_csv
+from lib.train import describe, train
+
+TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
+QUIET_S = 15  # seconds between two progress lines of a run when the output is no terminal
+
+
+@dataclass
+class Job:
+    """One run being trained."""
+
+    config: RunConfig
+    process: Any
+    errors: Connection
+    reported: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """Trains configs into their folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
+
+    Written here because concurrent.futures gives up the whole pool when one worker is killed.
+    """
+
+    def __init__(self, folders: dict[str, Path], device: str, workers: int, fresh: bool) -> None:
+        self.folders, self.device, self.workers, self.fresh = folders, device, workers, fresh
+        # a forked worker has torch imported already; platforms without it start each worker afresh
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self.context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self.context.set_forkserver_preload(["lib.train"])
+        self.tries: dict[str, int] = {}
+        self.failed: list[str] = []
+
+    def run(self, configs: Sequence[RunConfig]) -> None:
+        """Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C."""
+        waiting, jobs = list(configs), []
+        self.n_runs, self.n_done = len(configs), 0
+        try:
+            while waiting or jobs:
+                while waiting and len(jobs) < self.workers:
+                    jobs.append(self.begin(waiting.pop(0)))
+                wait([job.process.sentinel for job in jobs], timeout=1)
+                for job in [job for job in jobs if job.process.exitcode is not None]:
+                    jobs.remove(job)
+                    if self.end(job):
+                        waiting.insert(0, job.config)
+                for job in jobs:
+                    self.report(job)
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.process.terminate()
+            for job in jobs:
+                job.process.join()
+            without = ", without --fresh," if self.fresh else ""
+            raise UserError(
+                f"stopped; the state of each run is saved: the same command{without} goes on from there"
+            ) from None
+        if self.failed:
+            raise UserError("; ".join(self.failed))
+
+    def begin(self, config: RunConfig) -> Job:
+        if self.fresh and config.id not in self.tries:
+            shutil.rmtree(self.folders[config.id], ignore_errors=True)
+        self.tries[config.id] = self.tries.get(config.id, 0) + 1
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=work, args=(config, self.folders[config.id], self.device, sender))
+        process.start()
+        sender.close()
+        return Job(config, process, receiver)
+
+    def end(self, job: Job) -> bool:
+        """Take note of a process that ended; True if its run must be started again."""
+        name = self.folders[job.config.id].name
+        try:
+            error = job.errors.recv()
+        except EOFError:
+            error = f"killed (exit code {job.process.exitcode})"
+            if self.tries[job.config.id] < TRIES:
+                self.print(f"{name}: {error}; it goes on from its saved state")
+                return True
+        self.n_done += 1
+        if error:
+            self.failed.append(f"run {name}: {error}")
+        self.print(f"[{self.n_done}/{self.n_runs}] {self.status(job)} · {'failed' if error else 'done'}")
+        return False
+
+    def status(self, job: Job) -> str:
+        """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""
+        folder = self.folders[job.config.id]
+        path = folder / "metrics.csv"
+        rows = read_csv(path.read_text()) if path.exists() else []
+        if not rows:
+            return f"{folder.name} starting"
+        step, seconds = rows[-1]["step"], rows[-1]["time_s"]
+        text = f"{folder.name} {describe(rows[-1])}"
+        if step and seconds:
+            text += f" · {step / seconds:.0f} steps/s"
+            left = int((job.config.train.max_steps - step) * seconds / step)
+            text += f" · about {left // 60}:{left % 60:02d} left" if left else ""
+        return text
+
+    def report(self, job: Job) -> None:
+        """A line now and then: every second on a terminal, in place if it is the only run; else sparsely."""
+        now = time.monotonic()
+        alone = sys.stderr.isatty() and self.n_runs - self.n_done == 1
+        if now - job.reported >= (1 if alone else QUIET_S):
+            job.reported = now
+            self.print(self.status(job), end="" if alone else "\n")
+
+    def print(self, text: str, end: str = "\n") -> None:
+        print(("\r\033[K" if sys.stderr.isatty() else "") + text, end=end, file=sys.stderr, flush=True)
+
+
+def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> None:
+    """What a worker process does: train one run, and send None or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until training begins; from then on it stops between two steps
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # never train on without a parent: its successor will take the run up again
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    try:
+        train(config, folder, device)
+        diverged = json.loads((folder / "summary.json").read_text()).get("diverged_at") is not None
+        errors.send(divergence(folder) if diverged else None)
+    except UserError as error:
+        errors.send(str(error))
+    except Exception as error:  # a defect of ours: the parent reports it, the other runs go on
+        errors.send(f"{type(error).__name__}: {error}")
+        raise
+
+
+def divergence(folder: Path) -> str:
+    """The last line of the log of a diverged run: step, learning rate and gradient norm."""
+    return (folder / "train.log").read_text().splitlines()[-1].split("  ", 1)[-1].strip()
