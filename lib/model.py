@@ -59,7 +59,7 @@ class Transformer(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """Last states (…, D) to logits (…, V), whose softmax is the prediction.
 
-        StableMax (Prieto et al. 2025, arXiv 2501.04697, eq. 7) is the softmax of sign(z) log(1 + |z|): it grows
+        StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|): it grows
         linearly in z instead of exponentially, so that float32 does not lose small probabilities.
         """
         z = F.linear(self.final_norm(x), self.embed.weight if self.config.tied else self.unembed.weight)

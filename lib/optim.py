@@ -65,7 +65,7 @@ class Optimizer:
             part.step()
 
     def amplify_slow_gradients(self) -> None:
-        """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233, algorithm 1): g <- g + λ μ, μ <- α μ + (1 - α) g."""
+        """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233): g <- g + λ μ, μ <- α μ + (1 - α) g."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not self.slow:
             self.slow = [g.clone() for g in gradients]
@@ -87,7 +87,7 @@ class Optimizer:
 
 
 def orthogonalise(parameters: list[nn.Parameter]) -> None:
-    """⊥Grad (Prieto et al. 2025, arXiv 2501.04697, section 5): g <- g - (w·g / w·w) w, at g's old norm, per tensor.
+    """⊥Grad (Prieto et al. 2025, arXiv 2501.04697): g <- g - (w·g / w·w) w, at g's old norm, per tensor.
 
     What is removed only scales the weights, and with them the logits, which lowers the loss of a memorised set for
     ever without changing any answer.

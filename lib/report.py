@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import typst
@@ -16,6 +15,7 @@ REPORT = ROOT / "report"
 RESULTS = REPORT / "results.json"
 
 
+MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay"}
 SECTIONS = ("data", "grokking", "sanity")  # what the report and the README's table tell
 
 
@@ -37,11 +37,17 @@ def results_table(results: dict[str, Any]) -> list[str]:
     """The README's table of results: a row per result, each with the command that repeats it."""
     sanity, grokking = results["sanity"], results["grokking"]
 
-    def spread(runs: list[dict[str, Any]], key: str) -> str:
-        values = [run[key] for run in runs]
-        if None in values:
-            return "not all"
-        return f"{int(median(values)):,} ({min(values):,}–{max(values):,})"
+    def spread(runs: dict[str, Any], key: str) -> str:
+        """ "400 (390–480)": Kaplan-Meier median and range; ">" where a run did not get there."""
+        middle = runs["medians"][key]
+        values = [run[key] for run in runs["runs"]]
+        reached = [value for value in values if value is not None]
+        if middle is None:
+            return f"not reached within {runs['runs'][0]['steps']:,}"
+        if len(values) == 1:
+            return f"{middle:,.0f}"
+        top = f"{max(reached):,}" if len(reached) == len(values) else "not reached"
+        return f"{middle:,.0f} ({min(reached):,}–{top})"
 
     rows = [
         (
@@ -55,14 +61,15 @@ def results_table(results: dict[str, Any]) -> list[str]:
             "memorize_masked",
         ),
     ]
-    for key, name in (("starter", "small initial weights (starter)"), ("paper", "large initial weights (paper)")):
-        runs = grokking[key]
-        told = f"T_fit {spread(runs, 't_fit')}, T_grok {spread(runs, 't_grok')}, delay {spread(runs, 'delay')} steps"
-        rows.append((f"Division mod 97, {name}", told, "grokking"))
-    for run in grokking["slow"]:
-        end = f"T_grok {run['t_grok']:,}" if run["t_grok"] else f"test accuracy {run['test_acc']:.1%} at the end"
-        told = f"T_fit {run['t_fit']:,}, {end}; {run['steps']:,} steps, one seed"
-        rows.append((f"… paper's network, {run['title'].lower()}", told, "grokking_slow"))
+    for key, name, experiment in (
+        ("starter", "Division mod 97, the starter's network", "grokking"),
+        ("starter_large", "… with the paper's initial weights", "grokking_init"),
+        ("paper", "Division mod 97, the paper's network", "grokking"),
+        ("paper_small", "… with the starter's initial weights", "grokking_init"),
+        ("slow", "… the paper's network, Adam, no weight decay", "grokking_slow"),
+    ):
+        told = ", ".join(f"{text} {spread(grokking[key], t)}" for t, text in MILESTONES.items())
+        rows.append((name, told, experiment))
     head = ["| what | result | repeat it with `python -m lib.train …` |", "| --- | --- | --- |"]
     return head + [f"| {what} | {told} | `{name} --fresh` |" for what, told, name in rows]
 

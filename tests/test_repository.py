@@ -54,6 +54,8 @@ def test_links_resolve(path: Path) -> None:
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     else:
         text = path.read_text(encoding="utf-8")
+    for place in re.findall(r"checkpoints/\w+/\w+", text):
+        assert (ROOT / place / "model.safetensors").exists(), place
     for link in re.findall(r"\]\(([^)#\s]+)", text):
         assert link.startswith("https://") or (path.parent / link).exists(), link
 
