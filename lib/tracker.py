@@ -44,7 +44,7 @@ class ExperimentTracker:
         """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`."""
         self.rows = [row for row in read_csv((self.folder / "metrics.csv").read_text()) if row["step"] <= step]
         self.time_s = time_s
-        write_atomically(self.folder / "metrics.csv", "".join(map(line, [header(), *map(values, self.rows)])))
+        write_atomically(self.folder / "metrics.csv", "".join(map(line, [list(COLUMNS), *map(values, self.rows)])))
 
     def start(self) -> None:
         """Let the clock run."""
@@ -59,9 +59,9 @@ class ExperimentTracker:
     def log(self, **metrics: float | None) -> Row:
         """Append a row; columns not given stay empty. Returns it as it can be read back: to seven digits."""
         metrics["time_s"] = round(self.time_s, 3)
-        row = read_csv(line(header()) + line(values({name: metrics.get(name) for name in COLUMNS})))[0]
+        row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in COLUMNS}
         with open(self.folder / "metrics.csv", "a" if self.rows else "w", encoding="utf-8") as file:
-            file.write(line(values(row)) if self.rows else line(header()) + line(values(row)))
+            file.write(line(values(row)) if self.rows else line(list(COLUMNS)) + line(values(row)))
         self.rows.append(row)
         return row
 
@@ -75,10 +75,6 @@ class ExperimentTracker:
         write_json(self.folder / "summary.json", summary)
         if not keep_state:
             (self.folder / "state.pt").unlink(missing_ok=True)
-
-
-def header() -> list[str]:
-    return list(COLUMNS)
 
 
 def values(row: Row) -> list[str]:
