@@ -58,7 +58,7 @@ def grokking() -> list[RunConfig]:
 def grokking_init() -> list[RunConfig]:
     """The control: each of the two networks with the other's initial weights, 3 seeds each."""
     swapped = (
-        DIVISION.override({"model.init": "torch", "train.max_steps": 8000, "train.eval_every": 20}),
+        DIVISION.override({"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}),
         DIVISION_PAPER.override({"model.init": "gpt2", "train.max_steps": 3000, "train.eval_every": 10}),
     )
     return [config.override({"seed": seed}) for config in swapped for seed in range(3)]
