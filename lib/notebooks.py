@@ -1,7 +1,6 @@
 """`python -m lib.notebooks`: execute the notebooks headlessly with papermill, and keep what is the same every time."""
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -101,7 +100,7 @@ def main() -> int:
             begun = time.monotonic()
             print(f"{path.stem} …", end=" ", flush=True)
             notebook = execute(path, {"fresh": True} if args.fresh and "fresh" in parameters_of(path) else {})
-            write_atomically(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+            write_atomically(path, nbformat.writes(notebook) + "\n")
             print(f"{time.monotonic() - begun:.0f} s", flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
