@@ -47,11 +47,15 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, To
     beside = file.parent / "config.json"
     if beside.exists():
         check_same(beside, config)
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise UserError(f"{file}: damaged: some weights are not finite numbers")
     model = Transformer(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(f"{file}: its config does not fit its weights ({str(error).splitlines()[1].strip()})") from None
+        raise UserError(
+            f"{file}: its config does not fit its weights ({str(error).splitlines()[1].strip()[:150]})"
+        ) from None
     return model.to(torch.device(device)).eval(), tokenizer, config
 
 

@@ -84,6 +84,6 @@ def main(argv: list[str] | None = None) -> int:
             if run.diverged_at is not None:
                 raise UserError(f"run {run.path.name}: {divergence(run.path)}")
     except (UserError, KeyboardInterrupt) as error:
-        print(f"error: {error or 'stopped before any run began'}", file=sys.stderr)
+        print(f"error: {str(error) or 'stopped before any run began'}", file=sys.stderr)
         return 1
     return 0

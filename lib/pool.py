@@ -17,7 +17,7 @@ from typing import Any
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.tracker import read_csv
-from lib.train import describe, train
+from lib.train import describe, sole_use, train
 
 TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
 QUIET_S = 15  # seconds between two progress lines of a run when the output is no terminal
@@ -56,7 +56,11 @@ class Pool:
         try:
             while waiting or jobs:
                 while waiting and len(jobs) < self.workers:
-                    jobs.append(self.begin(waiting.pop(0)))
+                    config = waiting.pop(0)
+                    try:
+                        jobs.append(self.begin(config))
+                    except UserError as error:
+                        self.failed.append(str(error))
                 wait([job.process.sentinel for job in jobs], timeout=1)
                 for job in [job for job in jobs if job.process.exitcode is not None]:
                     jobs.remove(job)
@@ -77,11 +81,13 @@ class Pool:
             raise UserError("; ".join(self.failed))
 
     def begin(self, config: RunConfig) -> Job:
-        if self.fresh and config.id not in self.tries:
-            shutil.rmtree(self.folders[config.id], ignore_errors=True)
+        folder = self.folders[config.id]
+        if self.fresh and config.id not in self.tries and folder.exists():
+            with sole_use(folder):  # never the folder of a run that another process is training
+                shutil.rmtree(folder)
         self.tries[config.id] = self.tries.get(config.id, 0) + 1
         receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=work, args=(config, self.folders[config.id], self.device, sender))
+        process = self.context.Process(target=work, args=(config, folder, self.device, sender))
         process.start()
         sender.close()
         return Job(config, process, receiver)

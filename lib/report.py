@@ -1,5 +1,6 @@
 """Numbers and pages: results.json, the README's table, and report.pdf."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -97,6 +98,8 @@ def build() -> Path:
 
 
 def main() -> int:
+    """Fill the README's table and set the PDF."""
+    argparse.ArgumentParser(prog="python -m lib.report", description=main.__doc__).parse_args()
     try:
         missing = [name for name in SECTIONS if name not in results()]
         if missing:

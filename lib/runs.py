@@ -36,7 +36,12 @@ class Run:
             raise UserError(f"{path}: not a finished run: it has no summary.json")
         self.config = RunConfig.from_dict(self.json("config.json"))
         self.summary = self.json("summary.json")
-        rows = read_csv((path / "metrics.csv").read_text(encoding="utf-8"))
+        try:
+            rows = read_csv((path / "metrics.csv").read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError):
+            rows = []
+        if not rows or rows[-1]["step"] is None or "t_grok" not in self.summary:
+            raise UserError(f"{path}: metrics.csv or summary.json is damaged; train the run again with --fresh")
         as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in COLUMNS}
         self.metrics: dict[str, np.ndarray] = {name: np.array(column) for name, column in as_float.items()}
 

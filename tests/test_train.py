@@ -126,6 +126,10 @@ def test_two_processes_cannot_train_one_run(tiny: RunConfig, tmp_path: Path) -> 
     with sole_use(tmp_path / "run"), pytest.raises(UserError, match="another process is training this run"):
         train(tiny, tmp_path / "run")
     train(tiny, tmp_path / "run")
+    [run] = run_all("x", [tiny], root=tmp_path)
+    with sole_use(run.path), pytest.raises(UserError, match="another process is training this run"):
+        run_all("x", [tiny], fresh=True, root=tmp_path)
+    assert find("x", tiny, tmp_path) is not None
 
 
 def test_fresh_empties_each_folder_only_when_its_run_begins(tiny: RunConfig, tmp_path: Path) -> None:
@@ -282,6 +286,9 @@ def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
     train(tiny.override({"train.max_steps": 1}), tmp_path / "run")
     with pytest.raises(UserError, match="another config"):
         train(tiny, tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").write_text("")
+    with pytest.raises(UserError, match="damaged; train the run again"):
+        Run(tmp_path / "run")
     with pytest.raises(UserError, match=r"no summary\.json"):
         Run(tmp_path / "nothing")
 
