@@ -1,14 +1,30 @@
 """Checked dataclass fields: typed values from text, with errors that name the field, the value and what is allowed."""
 
+import sys
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any
 
 
 class UserError(ValueError):
     """What the user gave cannot work. The message is one line: the field, its value, and what is allowed."""
+
+
+def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
+    """Makes of a command's UserError one line on stderr and the exit status 1."""
+
+    @wraps(main)
+    def command(*args: Any) -> int:
+        try:
+            return main(*args)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    return command
 
 
 def option(default: Any, help: str) -> Any:

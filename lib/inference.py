@@ -11,7 +11,7 @@ from torch import Tensor
 from lib import arithmetic, checkpoint, cli
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
-from lib.fields import UserError
+from lib.fields import UserError, one_line_errors
 from lib.model import Transformer
 from lib.tokenizer import CharacterTokenizer, Tokenizer
 from lib.train import check_device
@@ -171,31 +171,28 @@ def parser() -> cli.Parser:
     return result
 
 
+@one_line_errors
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse(argv)
-    try:
-        check_device(args.device)
-        if args.n is not None and args.n < 1:
-            raise UserError(f"N = {args.n}: must be at least 1")
-        model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
-        if config.data.task == "text":
-            options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
-            given = {name: value for name, value in options.items() if value is not None}
-            for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **given):
-                print(text)
+    check_device(args.device)
+    if args.n is not None and args.n < 1:
+        raise UserError(f"N = {args.n}: must be at least 1")
+    model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
+    if config.data.task == "text":
+        options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
+        given = {name: value for name, value in options.items() if value is not None}
+        for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **given):
+            print(text)
+    else:
+        for name in ("samples", "temperature", "top_k"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
+        if args.prompt is not None:
+            pairs = [parse_equation(tokenizer, config.data, args.prompt)]
         else:
-            for name in ("samples", "temperature", "top_k"):
-                if getattr(args, name) is not None:
-                    raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
-            if args.prompt is not None:
-                pairs = [parse_equation(tokenizer, config.data, args.prompt)]
-            else:
-                pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)
-            for a, b in pairs:
-                print(describe_answer(config, a, b, answer(model, tokenizer, config.data, a, b)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+            pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)
+        for a, b in pairs:
+            print(describe_answer(config, a, b, answer(model, tokenizer, config.data, a, b)))
     return 0
 
 

@@ -12,7 +12,7 @@ import nbformat
 import papermill
 from traitlets.config import Config
 
-from lib.fields import UserError, suggestion
+from lib.fields import UserError, one_line_errors, suggestion
 from lib.runs import ROOT
 from lib.tracker import write_atomically
 
@@ -84,27 +84,24 @@ def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
     return normalise(notebook)
 
 
+@one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
     parser.add_argument("names", nargs="*", help="beginnings of file names, such as 01 04 (default: all)")
-    parser.add_argument("--fresh", action="store_true", help="train every run again instead of using the stored ones")
+    parser.add_argument("--fresh", action="store_true", help="train the notebooks' runs again, but for grokking_slow")
     args = parser.parse_args()
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     if args.names:
         paths = [path for path in paths if path.name.startswith(tuple(args.names))]
-    try:
-        if not paths:
-            raise UserError(f"no notebook begins with {' or '.join(args.names)}")
-        for path in paths:
-            begun = time.monotonic()
-            print(f"{path.stem} …", end=" ", flush=True)
-            notebook = execute(path, {"fresh": True} if args.fresh and "fresh" in parameters_of(path) else {})
-            write_atomically(path, nbformat.writes(notebook) + "\n")
-            print(f"{time.monotonic() - begun:.0f} s", flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if not paths:
+        raise UserError(f"no notebook begins with {' or '.join(args.names)}")
+    for path in paths:
+        begun = time.monotonic()
+        print(f"{path.stem} …", end=" ", flush=True)
+        notebook = execute(path, {"fresh": True} if args.fresh and "fresh" in parameters_of(path) else {})
+        write_atomically(path, nbformat.writes(notebook) + "\n")
+        print(f"{time.monotonic() - begun:.0f} s", flush=True)
     return 0
 
 

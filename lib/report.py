@@ -8,7 +8,7 @@ from typing import Any
 
 import typst
 
-from lib.fields import UserError
+from lib.fields import UserError, one_line_errors
 from lib.runs import ROOT
 from lib.tracker import write_atomically, write_json
 
@@ -97,18 +97,15 @@ def build() -> Path:
     return pdf
 
 
+@one_line_errors
 def main() -> int:
     """Fill the README's table and set the PDF."""
     argparse.ArgumentParser(prog="python -m lib.report", description=main.__doc__).parse_args()
-    try:
-        missing = [name for name in SECTIONS if name not in results()]
-        if missing:
-            raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
-        fill_readme()
-        print(build().relative_to(ROOT))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    missing = [name for name in SECTIONS if name not in results()]
+    if missing:
+        raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
+    fill_readme()
+    print(build().relative_to(ROOT))
     return 0
 
 
