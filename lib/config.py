@@ -113,7 +113,9 @@ class OptimConfig(Section):
     beta1: float = option(0.9, "Adam's decay of the first moment; also the momentum of `momentum`")
     beta2: float = option(0.98, "Adam's decay of the second moment")
     warmup_steps: int = option(10, "steps over which the learning rate rises linearly")
-    schedule: Literal["constant", "cosine"] = option("constant", "after warm-up: stay, or fall to 0 at max_steps")
+    schedule: Literal["constant", "cosine"] = option("constant", "after warm-up: stay, or fall along half a cosine")
+    fall_steps: int = option(0, "cosine: the step at which it is down; 0: max_steps")
+    final_lr: float = option(0.0, "cosine: what it falls to, and stays at, as a share of lr")
     clip: float = option(0.0, "largest global norm of the gradient; 0: no clipping")
     grokfast: float = option(0.0, "Grokfast-EMA: how much of the gradient's running mean to add to it; 0: off")
     grokfast_decay: float = option(0.98, "Grokfast-EMA: decay of that running mean")
@@ -124,8 +126,9 @@ class OptimConfig(Section):
         self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
         for name in ("beta1", "beta2", "grokfast_decay"):
             self.require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
-        for name in ("warmup_steps", "clip", "grokfast"):
+        for name in ("warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
+        self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class TrainConfig(Section):
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
     stop_at: float = option(0.0, "solved: three evaluations with this validation accuracy; 0: go on to max_steps")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
+    keep_answers: bool = option(False, "keep the answers to all equations at steps that double, in answers.npz")
+    precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")
 
     def check(self) -> None:
         for name in ("batch_size", "max_steps", "eval_every"):

@@ -15,12 +15,13 @@ EVAL_ROWS = 2048  # sequences per forward pass of an evaluation: bounds its memo
 
 
 def scored_logits(model: Transformer, batch: Batch, last_only: bool) -> tuple[Tensor, Tensor]:
-    """Logits (N, V) and targets (N,) of the positions that may be scored: the last of each sequence, or all."""
+    """Logits (N, V), float32, and targets (N,) of the positions that may be scored: each sequence's last, or all."""
     if not last_only:
-        return model(batch.tokens, batch.lengths).flatten(0, 1), batch.targets.flatten()
-    if model.config.dropout or batch.tokens.is_cuda:  # on a GPU looking for prefixes would wait for the device
-        return model(batch.tokens, last=True), batch.targets[:, -1]
-    return fast.answer_logits(model, batch.tokens), batch.targets[:, -1]
+        return model(batch.tokens, batch.lengths).flatten(0, 1).float(), batch.targets.flatten()
+    drops = model.config.dropout and model.training
+    if drops or batch.tokens.is_cuda:  # on a GPU looking for prefixes would wait for the device
+        return model(batch.tokens, last=True).float(), batch.targets[:, -1]
+    return fast.answer_logits(model, batch.tokens).float(), batch.targets[:, -1]
 
 
 def evaluate(model: Transformer, batch: Batch, last_only: bool) -> tuple[float, float]:
@@ -37,6 +38,25 @@ def evaluate(model: Transformer, batch: Batch, last_only: bool) -> tuple[float, 
             n_scored += int((targets != IGNORE).sum())
     model.train()
     return nll / n_scored, n_right / batch.size
+
+
+def answers(model: Transformer, batch: Batch) -> Tensor:
+    """The token (N,), int16, that the model holds most likely after each sequence of a split; nothing padded."""
+    model.eval()
+    with torch.no_grad():
+        parts = [batch[slice(start, start + EVAL_ROWS)] for start in range(0, batch.size, EVAL_ROWS)]
+        best = [scored_logits(model, part, last_only=True)[0].argmax(-1) for part in parts]
+    model.train()
+    return torch.cat(best).to(torch.int16).cpu()
+
+
+def answer_steps(config: TrainConfig) -> set[int]:
+    """The evaluations at which the answers are kept: each at least twice as late as the last, and the first after 0."""
+    steps: list[int] = []
+    for step in sorted(evaluation_steps(config))[1:]:
+        if not steps or step >= 2 * steps[-1]:
+            steps.append(step)
+    return set(steps)
 
 
 def evaluation_steps(config: TrainConfig) -> set[int]:

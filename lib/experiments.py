@@ -1,6 +1,7 @@
 """The named experiments: each a function that returns its runs' configs."""
 
 from collections.abc import Callable
+from typing import Any
 
 from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
@@ -17,6 +18,79 @@ DIVISION = RunConfig(
     train=TrainConfig(batch_size=512, max_steps=3000, eval_every=10, eval_growth=1),
 )
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
+
+WARM_UP = DIVISION.override(
+    {"optim.schedule": "cosine", "train.max_steps": 1000, "train.eval_growth": 1.05, "optim.weight_decay": 0.1}
+)
+CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
+SEEDS = 5  # in each cell of the ablation; CLAIM where a claim is made, MANY for the recipe and its baseline
+CLAIM, MANY = 10, 20
+BASELINE = DIVISION.override(
+    {
+        "train.max_steps": 1000,
+        "train.eval_growth": 1.05,
+        "train.stop_at": 0.99,
+        "train.go_on": 1.25,
+        "train.precision": "bfloat16",
+    }
+)
+DELAYED = BASELINE.override({"model.init_scale": 2, "train.max_steps": 1500})
+MUON = {"optim.name": "muon", "optim.lr": 1e-2}
+
+
+def vary(field: str, *values: Any) -> dict[str, dict[str, Any]]:
+    """One cell per value of one field, named by the value."""
+    return {f"{value:g}" if isinstance(value, float) else str(value): {field: value} for value in values}
+
+
+# the ablation: factor -> cell -> what it changes of BASELINE; the cell that changes nothing is the baseline itself
+FACTORS: dict[str, dict[str, dict[str, Any]]] = {
+    "weight decay": vary("optim.weight_decay", 0.0, 0.1, 0.3, 1.0, 3.0),
+    "learning rate": vary("optim.lr", 3e-4, 1e-3, 2e-3),
+    "initial scale": vary("model.init_scale", 0.5, 1.0, 2.0, 4.0),
+    "train fraction": vary("data.train_fraction", 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8),
+    "batch size": vary("train.batch_size", 128, 256, 512, 1024, 2048),
+    "dropout": vary("model.dropout", 0.0, 0.1, 0.2),
+    "Adam's β₂": vary("optim.beta2", 0.9, 0.95, 0.98, 0.99, 0.999),
+    "warm-up steps": vary("optim.warmup_steps", 0, 10, 100),
+    "tokenizer": {"number": {}, "character": CHARACTERS},
+    "norm": {
+        "pre": {},
+        "post": {"model.norm_placement": "post"},
+        "RMS, pre": {"model.norm": "rmsnorm"},
+        "none": {"model.norm": "none"},
+    },
+    "embeddings": {"tied": {}, "untied": {"model.tied": False}},
+    "layers": vary("model.n_layers", 1, 2),
+    "optimiser": {
+        "AdamW": {},
+        "Adam, L2 1e-4": {"optim.name": "adam", "optim.weight_decay": 1e-4},
+        "Adam, L2 1e-3": {"optim.name": "adam", "optim.weight_decay": 1e-3},
+        "momentum, lr 0.1": {"optim.name": "momentum", "optim.lr": 0.1, "optim.weight_decay": 1e-4},
+        "momentum, lr 0.5": {"optim.name": "momentum", "optim.lr": 0.5, "optim.weight_decay": 1e-4},
+        "Muon, lr 1e-3": MUON | {"optim.lr": 1e-3},
+        "Muon, lr 1e-2": MUON,
+    },
+    "method": {
+        "none": {},
+        "Grokfast λ = 0.5": {"optim.grokfast": 0.5},
+        "Grokfast λ = 2": {"optim.grokfast": 2.0},
+        "⊥Grad": {"optim.orthogonal": True},
+        "StableMax": {"model.output": "stablemax"},
+    },
+}
+# the same for DELAYED, whose larger initial weights bring the delay back: the methods that promise to shorten it
+CLOCK = {
+    f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (5e-4, 1e-3, 2e-3) for wd in (1, 2, 4)
+}
+METHODS: dict[str, dict[str, Any]] = {
+    "AdamW": {},
+    "Grokfast λ = 0.5": {"optim.grokfast": 0.5},
+    "Grokfast λ = 2": {"optim.grokfast": 2.0},
+    "⊥Grad": {"optim.orthogonal": True},
+    "StableMax": {"model.output": "stablemax"},
+    "Muon": MUON,
+}
 
 
 def memorize() -> list[RunConfig]:
@@ -64,11 +138,27 @@ def grokking_init() -> list[RunConfig]:
     return [config.override({"seed": seed}) for config in swapped for seed in range(3)]
 
 
+def seeds(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]:
+    """A cell: `config` with the changes, under the seeds 0 to n - 1."""
+    return [config.override(changes | {"seed": seed}) for seed in range(n)]
+
+
+def ablation() -> list[RunConfig]:
+    """One factor at a time from the paper's recipe on the starter's network, 5 seeds per cell."""
+    cells = [cell for factor in FACTORS.values() for cell in factor.values()]
+    return list(dict.fromkeys(run for cell in cells for run in seeds(BASELINE, cell, SEEDS)))
+
+
 def grokking_slow() -> list[RunConfig]:
-    """The paper's network with Adam and no decay, as in the paper's Figure 1 (over an hour)."""
-    changes = {"optim.name": "adam", "optim.weight_decay": 0, "train.max_steps": 100_000}
-    log_spaced = {"train.eval_every": 10, "train.eval_growth": 1.02}
-    return [DIVISION_PAPER.override(changes | log_spaced | {"optim.decay": "matrices"})]  # nothing decays
+    """The paper's Figure 1, Adam without decay (an hour); and both networks with weight decay 0.1."""
+    log_spaced = {"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02}
+    adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
+    until_solved = {"optim.weight_decay": 0.1, "train.stop_at": 0.99, "train.go_on": 1.5}
+    return [
+        DIVISION_PAPER.override(log_spaced | adam),
+        DIVISION.override(log_spaced | until_solved),
+        DIVISION_PAPER.override(log_spaced | until_solved),
+    ]
 
 
 ALL: dict[str, Callable[[], list[RunConfig]]] = {
@@ -80,4 +170,5 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking": grokking,
     "grokking_init": grokking_init,
     "grokking_slow": grokking_slow,
+    "ablation": ablation,
 }

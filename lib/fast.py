@@ -88,8 +88,8 @@ def attend(attention: Attention, table: Tensor, positions: Tensor, along: list[T
     """Attention of each node's last token to all tokens of its prefix: (R, D) -> (N, D)."""
     H, D = attention.n_heads, table.shape[1]
     asking = along[0][:, -1] if len(along) == 1 else None  # of one length only (the last block): those alone ask
-    q = attention.query(table if asking is None else table.index_select(0, asking))
-    k, v = attention.key(table), attention.value(table)
+    q = attention.query(table if asking is None else table.index_select(0, asking)).float()
+    k, v = attention.key(table).float(), attention.value(table).float()  # sums in bfloat16 are slow and inexact
     if attention.rope:
         q = turn(q, positions if asking is None else positions[asking], H)
         k = turn(k, positions, H)

@@ -39,12 +39,13 @@ class Optimizer:
 
     def lr(self, step: int) -> float:
         """The learning rate of the update from `step` to `step + 1`."""
-        warmup = self.config.warmup_steps
+        warmup, final = self.config.warmup_steps, self.config.final_lr
         if step < warmup:
             return self.config.lr * (step + 1) / warmup
         if self.config.schedule == "cosine":
-            progress = (step - warmup) / max(1, self.max_steps - warmup)
-            return self.config.lr * 0.5 * (1 + math.cos(math.pi * progress))
+            fall = max(1, (self.config.fall_steps or self.max_steps) - warmup)
+            progress = min(1.0, (step - warmup) / fall)
+            return self.config.lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
         return self.config.lr
 
     def grad_norm(self) -> torch.Tensor:

@@ -30,6 +30,7 @@ class Job:
     config: RunConfig
     process: Any
     errors: Connection
+    begun: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
 
@@ -47,12 +48,13 @@ class Pool:
         if method == "forkserver":
             self.context.set_forkserver_preload(["lib.train"])
         self.tries: dict[str, int] = {}
+        self.seconds = self.sequences = 0.0  # of the runs that are done
         self.failed: list[str] = []
 
     def run(self, configs: Sequence[RunConfig]) -> None:
-        """Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C."""
-        waiting, jobs = list(configs), []
-        self.n_runs, self.n_done = len(configs), 0
+        """The longest first. Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C."""
+        waiting, jobs = sorted(configs, key=length, reverse=True), []
+        self.n_runs, self.n_done, shown = len(configs), 0, 0
         try:
             while waiting or jobs:
                 while waiting and len(jobs) < self.workers:
@@ -61,6 +63,9 @@ class Pool:
                         jobs.append(self.begin(config))
                     except UserError as error:
                         self.failed.append(str(error))
+                if self.n_done > shown:
+                    shown = self.n_done
+                    self.overview(jobs, waiting)
                 wait([job.process.sentinel for job in jobs], timeout=1)
                 for job in [job for job in jobs if job.process.exitcode is not None]:
                     jobs.remove(job)
@@ -103,10 +108,20 @@ class Pool:
                 self.print(f"{name}: {error}; it goes on from its saved state")
                 return True
         self.n_done += 1
+        self.seconds += time.monotonic() - job.begun
+        self.sequences += length(job.config)
         if error:
             self.failed.append(f"run {name}: {error}")
-        self.print(f"[{self.n_done}/{self.n_runs}] {self.status(job)} · {'failed' if error else 'done'}")
+        self.print(f"{self.status(job).partition(' · about')[0]} · {'failed' if error else 'done'}")
         return False
+
+    def overview(self, jobs: list[Job], waiting: list[RunConfig]) -> None:
+        """How many runs are done, and how long the others will take if they need the time of those, per sequence."""
+        pace, now = self.seconds / self.sequences, time.monotonic()
+        left = sum(max(0, pace * length(job.config) - (now - job.begun)) for job in jobs)
+        left = int((left + pace * sum(map(length, waiting))) / self.workers)
+        counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
+        self.print(f"[{counts} · about {left // 60}:{left % 60:02d} to go]")
 
     def status(self, job: Job) -> str:
         """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""
@@ -133,6 +148,11 @@ class Pool:
 
     def print(self, text: str, end: str = "\n") -> None:
         print(("\r\033[K" if sys.stderr.isatty() else "") + text, end=end, file=sys.stderr, flush=True)
+
+
+def length(config: RunConfig) -> int:
+    """Sequences that a run trains on at most, the measure of how long it takes."""
+    return config.train.max_steps * config.train.batch_size
 
 
 def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> None:

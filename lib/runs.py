@@ -7,24 +7,25 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib import checkpoint, stats
+from lib import archive, checkpoint, stats
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import check_device, default_workers
 from lib.model import Transformer
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
-from lib.tracker import COLUMNS, Row, read_csv
+from lib.tracker import COLUMNS, Row, read_answers, read_csv
 from lib.train import Interrupted, load_data, train
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ROOT / "checkpoints"
+SWEEP = 30  # an experiment of more runs than this is stored as one archive
 
 
 class Run:
@@ -82,6 +83,11 @@ class Run:
         return self.summary | {"seed": self.config.seed, "delay": self.delay} | steadiness
 
     @cached_property
+    def answers(self) -> dict[str, np.ndarray]:
+        """`step` (K,) and for each split the answers (K, N) at those steps; of a run with train.keep_answers."""
+        return read_answers(self.path / "answers.npz")
+
+    @cached_property
     def _loaded(self) -> tuple[Transformer, Tokenizer, RunConfig]:
         if not isinstance(self.path, Path):
             raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --fresh")
@@ -95,15 +101,21 @@ class Run:
 def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
     """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none."""
     places: list[Path | zipfile.Path] = [root / experiment / config.id]
-    archive = root / f"{experiment}.zip"
-    if archive.exists():
-        places.append(zipfile.Path(archive) / config.id)
+    packed = archive.archive_of(root / experiment)
+    if packed.exists():
+        places.append(opened(packed, packed.stat().st_mtime_ns) / config.id)
     for place in places:
         if (place / "summary.json").exists():
             run = Run(place)
             if run.config == config:
                 return run
     return None
+
+
+@lru_cache(maxsize=8)
+def opened(packed: Path, changed: int) -> zipfile.Path:
+    """An archive as a folder, its table of contents read once as long as the file does not change."""
+    return zipfile.Path(packed)
 
 
 def run_live(config: RunConfig, on_eval: Callable[[Row], None] = lambda row: None) -> Run:
@@ -152,8 +164,8 @@ def run_all(
     """The runs of `configs`, in their order; those that are not stored yet, or all if `fresh`, are trained first.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. Raises UserError before anything begins if a config or the folder cannot
-    work, and if a run fails, after the others are done.
+    earlier goes on from its saved state. More than SWEEP runs end up in an archive. Raises UserError before anything
+    begins if a config or the folder cannot work, and if a run fails, after the others are done.
     """
     check_device(device)
     folders = {config.id: root / experiment / config.id for config in configs}
@@ -168,9 +180,12 @@ def run_all(
             raise UserError(
                 f"{root / experiment}: cannot be written ({error.strerror}); choose another folder"
             ) from None
+        archive.unpack(root / experiment)
         kept = len(folders) - len(missing)
         print(f"{experiment}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         Pool(folders, device, workers or default_workers(device), fresh).run(missing)
+        if len(folders) > SWEEP:
+            archive.pack(root / experiment)
     runs = [find(experiment, config, root) for config in configs]
     return [run for run in runs if run is not None]
 

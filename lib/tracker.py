@@ -1,11 +1,14 @@
 """ExperimentTracker: what a run writes while it trains, by step and by wall-clock."""
 
 import csv
+import io
 import json
 import os
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lib.config import RunConfig
 from lib.fields import UserError
@@ -65,6 +68,17 @@ class ExperimentTracker:
         self.rows.append(row)
         return row
 
+    def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
+        """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""
+        path = self.folder / "answers.npz"
+        kept = read_answers(path) if path.exists() else {}
+        before = kept.get("step", np.empty(0, int)) < step  # a run that goes on may come by here again
+        now = {"step": np.array(step)} | answers
+        grown = {name: np.stack([*kept[name][before], row]) if kept else row[None] for name, row in now.items()}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **grown)
+        write_atomically(path, buffer.getvalue())
+
     def note(self, text: str) -> None:
         """A line in train.log, after the seconds trained so far."""
         with open(self.folder / "train.log", "a", encoding="utf-8") as file:
@@ -89,6 +103,12 @@ def read_csv(text: str) -> list[Row]:
     """The rows of a metrics.csv; a last line cut off in mid-write is dropped."""
     complete = text[: text.rfind("\n") + 1].splitlines()
     return [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(complete)]
+
+
+def read_answers(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an answers.npz: `step` (K,), and for each split the answers at those steps (K, N), int16."""
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor
 from lib import arithmetic, checkpoint, stats, text
 from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
-from lib.evaluate import evaluate, evaluation_steps, scored_logits
+from lib.evaluate import answer_steps, answers, evaluate, evaluation_steps, scored_logits
 from lib.fields import UserError
-from lib.machine import check_device, peak_memory_mb
+from lib.machine import check_device, keep_freed_memory, peak_memory_mb
 from lib.model import Transformer
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
@@ -31,6 +31,8 @@ OnEval = Callable[[Row], None]
 def load_data(config: RunConfig) -> Dataset:
     """The data set of a config. Raises UserError if its sequences do not fit the model's context."""
     data = {"arithmetic": arithmetic, "text": text}[config.data.task].load(config.data)
+    if config.train.keep_answers and not data.last_only:
+        raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if data.longest > config.model.context_length:
         allowed = f"at least {data.longest}, the longest sequence of the data"
         raise UserError(f"model.context_length = {config.model.context_length}: must be {allowed}")
@@ -48,7 +50,7 @@ class Trainer:
         self.model = Transformer(config.model, self.data.tokenizer.vocab_size).to(device)
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
         self.tracker = ExperimentTracker(folder, config, device)
-        self.eval_steps = evaluation_steps(config.train)
+        self.eval_steps, self.answer_steps = evaluation_steps(config.train), answer_steps(config.train)
         self.step, self.last_step = 0, config.train.max_steps
         self.losses: list[Tensor] = []  # of the steps since the last evaluation, still on the device
         self.grad_norm: Tensor | None = None  # of the step before the next evaluation, before clipping
@@ -82,7 +84,8 @@ class Trainer:
         """One optimiser step; nothing in it waits for the device."""
         train = self.data.splits["train"]
         rows = batch_rows(train.size, self.config.train.batch_size, self.step, self.config.seed)
-        logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.last_only)
+        with self.precision():
+            logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.last_only)
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
         self.optimizer.zero_grad()
         loss.backward()
@@ -91,6 +94,10 @@ class Trainer:
         self.optimizer.step(self.step)
         self.losses.append(loss.detach())
         self.step += 1
+
+    def precision(self) -> torch.autocast:
+        """The context that runs matrix products in bfloat16, if the config says so; weights stay in float32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.config.train.precision == "bfloat16")
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
@@ -104,7 +111,8 @@ class Trainer:
         self.tracker.pause()
         metrics: dict[str, float | None] = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, batch in self.data.splits.items():
-            metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.last_only)
+            with self.precision():
+                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.last_only)
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
         weights = [p.detach() for p in self.model.parameters()]
@@ -114,6 +122,10 @@ class Trainer:
         self.losses = []
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))
+        if self.config.train.keep_answers and self.step in self.answer_steps:
+            with self.precision():
+                given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
+            self.tracker.keep_answers(self.step, given)
         self.save_state()
         return row
 
@@ -218,6 +230,7 @@ def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval 
     """
     check_device(device)
     data = load_data(config)
+    keep_freed_memory()
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
         torch.set_num_threads(1)

@@ -194,6 +194,8 @@ def test_schedule_and_clipping() -> None:
     cosine = Optimizer(model, OptimConfig(lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5), max_steps=110)
     assert [cosine.lr(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
     assert cosine.lr(60) == pytest.approx(0.5) and cosine.lr(109) < 0.001
+    floor = Optimizer(model, OptimConfig(lr=1.0, schedule="cosine", fall_steps=110, final_lr=0.2), max_steps=1000)
+    assert [floor.lr(step) for step in (10, 60, 110, 900)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     cosine.step(0)

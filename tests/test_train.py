@@ -1,12 +1,14 @@
+import io
 import multiprocessing
 import os
 import random
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 import torch
 from conftest import ROOT, bare_metrics
 
-from lib import checkpoint, stats
+from lib import archive, checkpoint, runs, stats
 from lib.config import RunConfig
 from lib.evaluate import evaluation_steps
 from lib.fields import UserError
@@ -67,6 +69,7 @@ def test_training_leaves_the_callers_random_state_and_threads_alone(tiny: RunCon
     [
         {"optim.name": "muon", "model.dropout": 0.1},
         {"optim.grokfast": 2.0, "optim.orthogonal": True, "model.output": "stablemax"},
+        {"train.keep_answers": True, "train.precision": "bfloat16"},
         {"data.tokenizer": "character", "data.p": 13, "optim.name": "momentum", "optim.schedule": "cosine"},
     ],
 )
@@ -90,6 +93,9 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny: RunConfig, tmp_path: Path, 
     train(config, tmp_path / "parts")
     assert bare_metrics(tmp_path / "whole") == bare_metrics(tmp_path / "parts")
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    if config.train.keep_answers:
+        kept = Run(tmp_path / "parts").answers
+        assert all((kept[name] == values).all() for name, values in Run(tmp_path / "whole").answers.items())
 
 
 LONGER = {"train.max_steps": 1200, "train.eval_every": 20, "model.dropout": 0.1, "data.p": 13}
@@ -246,15 +252,65 @@ def test_run_all_reports_failed_and_diverged_runs_after_the_others(tiny: RunConf
     assert find("x", bad, tmp_path).diverged_at is not None
 
 
-def test_an_archived_sweep_opens_like_folders(tiny: RunConfig, tmp_path: Path) -> None:
-    config = tiny.override({"train.max_steps": 10})
-    [run] = run_all("x", [config], root=tmp_path)
-    log = run.log
-    shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "x")
-    shutil.rmtree(tmp_path / "x")
-    archived = find("x", config, tmp_path)
-    assert archived.summary == run.summary and archived.log == log
-    assert archived.metrics["test_acc"].tolist() == run.metrics["test_acc"].tolist()
+def test_a_sweep_is_packed_and_opens_like_folders(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [tiny.override({"train.max_steps": 10, "seed": seed}) for seed in range(3)]
+    folders = run_all("x", configs[:2], root=tmp_path / "folders")
+    monkeypatch.setattr(runs, "SWEEP", 1)
+    run_all("x", configs[:2], root=tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "folders"] == ["x.zip"]
+    packed = (tmp_path / "x.zip").read_bytes()
+    names = set(zipfile.ZipFile(tmp_path / "x.zip").namelist())
+    assert {name.partition("/")[2] for name in names} == set(archive.KEPT)
+    for config, run in zip(configs, folders, strict=False):
+        archived = find("x", config, tmp_path)
+        assert archived.config == config and "done" in archived.log
+        assert archived.metrics["test_acc"].tolist() == run.metrics["test_acc"].tolist()
+    with pytest.raises(UserError, match="an archived run keeps no weights"):
+        archived.load()
+    archive.unpack(tmp_path / "x")
+    assert archive.pack(tmp_path / "x").read_bytes() == packed
+
+    run_all("x", configs, root=tmp_path)  # trains the third, and leaves the others as they are
+    with zipfile.ZipFile(tmp_path / "x.zip") as after, zipfile.ZipFile(io.BytesIO(packed)) as before:
+        assert {name.partition("/")[0] for name in after.namelist()} == {config.id for config in configs}
+        assert all(after.read(name) == before.read(name) for name in before.namelist())
+    seconds = find("x", configs[0], tmp_path).metrics["time_s"].tolist()
+    run_all("x", configs, fresh=True, root=tmp_path)
+    assert find("x", configs[0], tmp_path).metrics["time_s"].tolist() != seconds
+
+
+def test_the_longest_run_begins_first(tiny: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    short, long = (tiny.override({"train.max_steps": steps}) for steps in (10, 40))
+    run_all("x", [short, long], workers=1, root=tmp_path)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "done" in line]
+    assert lines[0].startswith(long.id) and lines[2].startswith(short.id)
+    assert re.fullmatch(r"\[1/2 done · 1 running · 0 waiting · about \d+:\d\d to go\]", lines[1])
+
+
+def test_bfloat16_is_close_and_leaves_the_weights_in_float32(tiny: RunConfig, tmp_path: Path) -> None:
+    for precision in ("float32", "bfloat16"):
+        train(tiny.override({"train.precision": precision}), tmp_path / precision)
+    exact, rounded = (Run(tmp_path / precision) for precision in ("float32", "bfloat16"))
+    assert rounded.metrics["test_loss"] == pytest.approx(exact.metrics["test_loss"], rel=0.02)
+    assert (rounded.metrics["test_loss"] != exact.metrics["test_loss"]).any()
+    assert {p.dtype for p in rounded.load()[0].parameters()} == {torch.float32}
+
+
+def test_answers_are_kept_at_steps_that_double(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"train.keep_answers": True})
+    train(config, tmp_path)
+    run = Run(tmp_path)
+    kept = run.answers
+    assert kept["step"].tolist() == [10, 20, 40]
+    for split, rows in load_data(config).splits.items():
+        right = (kept[split] == rows.targets[:, -1].numpy()).mean(1)
+        at = np.isin(run.metrics["step"], kept["step"])
+        assert right == pytest.approx(run.metrics[f"{split}_acc"][at], abs=1e-6)
+    characters = config.override({"data.tokenizer": "character"})
+    with pytest.raises(UserError, match=r"train\.keep_answers = true: must be false"):
+        load_data(characters)
 
 
 def test_the_clock_stands_still_during_evaluations_and_pictures(tiny: RunConfig, tmp_path: Path) -> None:
