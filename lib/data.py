@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from lib.tokenizer import Tokenizer
 
+Scoring = Literal["last", "few", "most"]
 IGNORE = -100  # a target that is not scored; PyTorch's default ignore_index
 
 
@@ -69,10 +70,12 @@ class Dataset:
         return max(batch.tokens.shape[1] for batch in self.splits.values())
 
     @property
-    def last_only(self) -> bool:
-        """Whether nothing but each sequence's last position is scored, so that a model need compute no more."""
+    def scoring(self) -> Scoring:
+        """Which tokens are scored: of each sequence its last alone, fewer than half of all, or more."""
         batches = self.splits.values()
-        return all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches)
+        if all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches):
+            return "last"
+        return "few" if all((b.targets != IGNORE).float().mean() < 0.5 for b in batches) else "most"
 
 
 def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Tensor:

@@ -8,34 +8,37 @@ from torch import Tensor
 
 from lib import fast
 from lib.config import TrainConfig
-from lib.data import IGNORE, Batch
+from lib.data import IGNORE, Batch, Scoring
 from lib.model import Transformer
 
 EVAL_ROWS = 2048  # sequences per forward pass of an evaluation: bounds its memory, changes nothing else
 
 
-def scored_logits(model: Transformer, batch: Batch, last_only: bool) -> tuple[Tensor, Tensor]:
-    """Logits (N, V), float32, and targets (N,) of the positions that may be scored: each sequence's last, or all."""
-    if not last_only:
-        return model(batch.tokens, batch.lengths).flatten(0, 1).float(), batch.targets.flatten()
+def scored_logits(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+    """Logits (N, V), float32, and targets (N,), row by row, of all scored tokens, and perhaps of others."""
     drops = model.config.dropout and model.training
-    if drops or batch.tokens.is_cuda:  # on a GPU looking for prefixes would wait for the device
+    if scoring != "most" and not drops and not batch.tokens.is_cuda:  # a GPU would wait for the search for prefixes
+        scored = batch.targets != IGNORE
+        return fast.logits_of_scored(model, batch.tokens, scored).float(), batch.targets[scored]
+    if scoring == "last":
         return model(batch.tokens, last=True).float(), batch.targets[:, -1]
-    return fast.answer_logits(model, batch.tokens).float(), batch.targets[:, -1]
+    return model(batch.tokens, batch.lengths).flatten(0, 1).float(), batch.targets.flatten()
 
 
-def evaluate(model: Transformer, batch: Batch, last_only: bool) -> tuple[float, float]:
+def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float, float]:
     """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
     model.eval()
     nll, n_right, n_scored = 0.0, 0, 0
     with torch.no_grad():
         for start in range(0, batch.size, EVAL_ROWS):
             part = batch[slice(start, start + EVAL_ROWS)]
-            logits, targets = scored_logits(model, part, last_only)
+            logits, targets = scored_logits(model, part, scoring)
             nll += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
-            right = (logits.argmax(-1) == targets) | (targets == IGNORE)
-            n_right += int(right.view(part.size, -1).all(1).sum())
-            n_scored += int((targets != IGNORE).sum())
+            scored = part.targets != IGNORE
+            right = torch.ones_like(scored)
+            right[scored] = (logits.argmax(-1) == targets)[targets != IGNORE]
+            n_right += int(right.all(1).sum())
+            n_scored += int(scored.sum())
     model.train()
     return nll / n_scored, n_right / batch.size
 
@@ -45,7 +48,7 @@ def answers(model: Transformer, batch: Batch) -> Tensor:
     model.eval()
     with torch.no_grad():
         parts = [batch[slice(start, start + EVAL_ROWS)] for start in range(0, batch.size, EVAL_ROWS)]
-        best = [scored_logits(model, part, last_only=True)[0].argmax(-1) for part in parts]
+        best = [scored_logits(model, part, "last")[0].argmax(-1) for part in parts]
     model.train()
     return torch.cat(best).to(torch.int16).cpu()
 

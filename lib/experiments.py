@@ -20,11 +20,10 @@ DIVISION = RunConfig(
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
 WARM_UP = DIVISION.override(
-    {"optim.schedule": "cosine", "train.max_steps": 1000, "train.eval_growth": 1.05, "optim.weight_decay": 0.1}
+    {"optim.schedule": "cosine", "optim.weight_decay": 0.1, "train.max_steps": 1000, "train.eval_growth": 1.05}
 )
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
-SEEDS = 5  # in each cell of the ablation; CLAIM where a claim is made, MANY for the recipe and its baseline
-CLAIM, MANY = 10, 20
+SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
     {
         "train.max_steps": 1000,
@@ -36,6 +35,11 @@ BASELINE = DIVISION.override(
 )
 DELAYED = BASELINE.override({"model.init_scale": 2, "train.max_steps": 1500})
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}
+RECIPE = DIVISION.override(
+    MUON
+    | {"optim.schedule": "cosine", "optim.fall_steps": 400, "optim.final_lr": 0.02}
+    | {"train.max_steps": 2000, "train.eval_growth": 1.1, "train.stop_at": 0.99, "train.go_on": 10}
+)
 
 
 def vary(field: str, *values: Any) -> dict[str, dict[str, Any]]:
@@ -78,11 +82,11 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
         "⊥Grad": {"optim.orthogonal": True},
         "StableMax": {"model.output": "stablemax"},
     },
+    "products in": {"bfloat16": {}, "float32": {"train.precision": "float32"}},
 }
+CLAIMS = (MUON, {"train.precision": "float32"})
 # the same for DELAYED, whose larger initial weights bring the delay back: the methods that promise to shorten it
-CLOCK = {
-    f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (5e-4, 1e-3, 2e-3) for wd in (1, 2, 4)
-}
+CLOCK = {f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (1e-3, 2e-3) for wd in (1, 2, 4)}
 METHODS: dict[str, dict[str, Any]] = {
     "AdamW": {},
     "Grokfast λ = 0.5": {"optim.grokfast": 0.5},
@@ -143,17 +147,49 @@ def seeds(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]
     return [config.override(changes | {"seed": seed}) for seed in range(n)]
 
 
+def add_sub_tuning() -> list[RunConfig]:
+    """The warm-up's hyper-parameters, chosen on the validation split of its hardest case, with a seed of their own."""
+    hardest = WARM_UP.override({"data.operation": "-", "seed": 100})
+    grid = [(lr, decay) for lr in (5e-4, 1e-3, 2e-3) for decay in (0.1, 1.0)]
+    return [hardest.override({"optim.lr": lr, "optim.weight_decay": decay}) for lr, decay in grid]
+
+
+def add_sub() -> list[RunConfig]:
+    """The warm-up: + and -, p = 97 and 113, 1 and 2 layers, 3 seeds each."""
+    cells = [(o, p, n) for o in "+-" for p in (97, 113) for n in (1, 2)]
+    changes = [{"data.operation": o, "data.p": p, "model.n_layers": n} for o, p, n in cells]
+    return [run for change in changes for run in seeds(WARM_UP, change, 3)]
+
+
 def ablation() -> list[RunConfig]:
-    """One factor at a time from the paper's recipe on the starter's network, 5 seeds per cell."""
-    cells = [cell for factor in FACTORS.values() for cell in factor.values()]
-    return list(dict.fromkeys(run for cell in cells for run in seeds(BASELINE, cell, SEEDS)))
+    """One factor at a time from the paper's recipe on the starter's network, 5 seeds per cell or more."""
+    runs = [run for factor in FACTORS.values() for cell in factor.values() for run in ablation_cell(cell)]
+    return list(dict.fromkeys(runs))
+
+
+def ablation_cell(changes: dict[str, Any]) -> list[RunConfig]:
+    """The runs of one cell: more where it is the baseline, or a claim rests on it."""
+    n = MANY if BASELINE.override(changes) == BASELINE else CLAIM if changes in CLAIMS else SEEDS
+    return seeds(BASELINE, changes, n)
+
+
+def ablation_delayed() -> list[RunConfig]:
+    """Where larger initial weights bring the delay back: lr × weight decay, and the methods said to shorten it."""
+    clock = [run for cell in CLOCK.values() for run in seeds(DELAYED, cell, SEEDS)]
+    methods = [run for cell in METHODS.values() for run in seeds(DELAYED, cell, CLAIM)]
+    return list(dict.fromkeys(clock + methods))
+
+
+def recipe() -> list[RunConfig]:
+    """What the ablation recommends, on 20 seeds that nothing was tuned on, up to ten times T_grok."""
+    return [RECIPE.override({"seed": seed}) for seed in range(1000, 1000 + MANY)]
 
 
 def grokking_slow() -> list[RunConfig]:
     """The paper's Figure 1, Adam without decay (an hour); and both networks with weight decay 0.1."""
     log_spaced = {"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02}
     adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
-    until_solved = {"optim.weight_decay": 0.1, "train.stop_at": 0.99, "train.go_on": 1.5}
+    until_solved = {"optim.weight_decay": 0.1, "train.stop_at": 0.99, "train.go_on": 1.1}
     return [
         DIVISION_PAPER.override(log_spaced | adam),
         DIVISION.override(log_spaced | until_solved),
@@ -170,5 +206,9 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking": grokking,
     "grokking_init": grokking_init,
     "grokking_slow": grokking_slow,
+    "add_sub_tuning": add_sub_tuning,
+    "add_sub": add_sub,
     "ablation": ablation,
+    "ablation_delayed": ablation_delayed,
+    "recipe": recipe,
 }

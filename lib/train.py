@@ -31,7 +31,7 @@ OnEval = Callable[[Row], None]
 def load_data(config: RunConfig) -> Dataset:
     """The data set of a config. Raises UserError if its sequences do not fit the model's context."""
     data = {"arithmetic": arithmetic, "text": text}[config.data.task].load(config.data)
-    if config.train.keep_answers and not data.last_only:
+    if config.train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if data.longest > config.model.context_length:
         allowed = f"at least {data.longest}, the longest sequence of the data"
@@ -45,7 +45,7 @@ class Trainer:
     def __init__(self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder, self.device = config, folder, device
         self.data = data.to(device)
-        self.last_only = self.data.last_only
+        self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
         self.model = Transformer(config.model, self.data.tokenizer.vocab_size).to(device)
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
@@ -85,7 +85,7 @@ class Trainer:
         train = self.data.splits["train"]
         rows = batch_rows(train.size, self.config.train.batch_size, self.step, self.config.seed)
         with self.precision():
-            logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.last_only)
+            logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.scoring)
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
         self.optimizer.zero_grad()
         loss.backward()
@@ -112,7 +112,7 @@ class Trainer:
         metrics: dict[str, float | None] = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, batch in self.data.splits.items():
             with self.precision():
-                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.last_only)
+                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.scoring)
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
         weights = [p.detach() for p in self.model.parameters()]

@@ -80,7 +80,7 @@ def test_number_batches_score_the_answer_alone() -> None:
     data = arithmetic.load(DataConfig(p=7))
     rows = arithmetic.split(DataConfig(p=7))["train"]
     batch = data.splits["train"]
-    assert batch.lengths is None and data.last_only
+    assert batch.lengths is None and data.scoring == "last"
     assert batch.tokens[:, [0, 2]].tolist() == rows[:, :2].tolist()
     assert batch.targets[:, -1].tolist() == rows[:, 2].tolist()
     assert (batch.targets[:, :-1] == IGNORE).all()
@@ -89,7 +89,7 @@ def test_number_batches_score_the_answer_alone() -> None:
 def test_character_batches_are_padded_and_score_the_digits_and_the_end() -> None:
     data = arithmetic.load(DataConfig(p=13, operation="+", tokenizer="character"))
     batch, tokenizer = data.splits["train"], data.tokenizer
-    assert batch.lengths is not None and not data.last_only
+    assert batch.lengths is not None and data.scoring == "few"
     for tokens, targets, length in zip(*(part.tolist() for part in batch), strict=True):
         asked, _, answer = tokenizer.decode(tokens[:length]).partition("=")
         a, b = map(int, asked.split("+"))

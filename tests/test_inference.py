@@ -91,7 +91,7 @@ def test_every_committed_checkpoint_loads_and_gives_its_recorded_accuracy() -> N
         model, _, config = run.load()
         data = load_data(config)
         for name, batch in data.splits.items():
-            loss, accuracy = evaluate(model, batch, data.last_only)
+            loss, accuracy = evaluate(model, batch, data.scoring)
             assert accuracy == pytest.approx(run.summary[f"{name}_acc"], abs=1e-3), file
             assert loss == pytest.approx(run.summary[f"{name}_loss"], rel=1e-2, abs=1e-6), file
 

@@ -83,27 +83,36 @@ def test_last_equals_the_full_forward(options: dict[str, object], tokens: torch.
 
 @pytest.mark.parametrize("options", SOME, ids=str)
 def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
-    """Logits and gradients, on equations (many shared beginnings, and rows twice) and on random tokens."""
+    """Logits and gradients: equations (many shared beginnings, and rows twice), padded equations, random tokens."""
     equations = arithmetic.load(DataConfig(p=11)).splits["train"].tokens
-    equations = torch.cat([equations, equations[:5]])
-    for tokens in (equations, torch.randint(VOCAB - 2, (40, 5), generator=torch.Generator().manual_seed(2))):
+    padded = arithmetic.load(DataConfig(p=13, tokenizer="character")).splits["train"]
+    random = torch.randint(VOCAB - 2, (40, 5), generator=torch.Generator().manual_seed(2))
+    for tokens, scored, lengths in (
+        (torch.cat([equations, equations[:5]]), None, None),
+        (padded.tokens, padded.targets != IGNORE, padded.lengths),
+        (random, None, None),
+        (random, random % 3 == 0, None),
+    ):
+        if scored is None:
+            scored = torch.zeros_like(tokens, dtype=torch.bool)
+            scored[:, -1] = True
         model = build(**options)
-        targets = torch.arange(len(tokens)) % VOCAB
+        targets = torch.arange(int(scored.sum())) % VOCAB
         gradients, logits = [], []
-        for forward in (lambda m, t: m(t)[:, -1], fast.answer_logits):
+        for plain in (True, False):
             model.zero_grad()
-            logits.append(forward(model, tokens))
+            logits.append(model(tokens, lengths)[scored] if plain else fast.logits_of_scored(model, tokens, scored))
             F.cross_entropy(logits[-1], targets).backward()
             gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
         torch.testing.assert_close(logits[0], logits[1], rtol=1e-5, atol=1e-5)
-        for plain, quick in zip(*gradients, strict=True):
-            torch.testing.assert_close(plain, quick, rtol=1e-5, atol=1e-5)
+        for slow, quick in zip(*gradients, strict=True):
+            torch.testing.assert_close(slow, quick, rtol=1e-5, atol=1e-5)
 
 
 def test_unscored_targets_have_no_gradient() -> None:
     """Through the loop's own way from sequences to loss: the gradient at the logits of the first 3 targets is zero."""
     batch = collate([[1, 5, 6, 7, 8, 9, 2], [1, 5, 6, 7, 2]], [3, 3], pad=0)
-    logits, targets = scored_logits(build(), batch, last_only=False)
+    logits, targets = scored_logits(build(), batch, "most")
     logits.retain_grad()
     F.cross_entropy(logits, targets, ignore_index=IGNORE).backward()
     per_token = logits.grad.view(*batch.tokens.shape, VOCAB).abs().sum(-1)
