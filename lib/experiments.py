@@ -19,9 +19,7 @@ DIVISION = RunConfig(
 )
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
-WARM_UP = DIVISION.override(
-    {"optim.schedule": "cosine", "optim.weight_decay": 0.1, "train.max_steps": 1000, "train.eval_growth": 1.05}
-)
+WARM_UP = DIVISION.override({"optim.schedule": "cosine", "train.max_steps": 1000, "train.eval_growth": 1.05})
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
@@ -161,6 +159,19 @@ def add_sub() -> list[RunConfig]:
     return [run for change in changes for run in seeds(WARM_UP, change, 3)]
 
 
+def add_sub_characters() -> list[RunConfig]:
+    """The warm-up with a token per digit, so that equations differ in length: p = 97."""
+    long = {"train.max_steps": 1500, "train.precision": "bfloat16"}
+    cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
+    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | long | cell, 3)]
+
+
+def add_sub_adam() -> list[RunConfig]:
+    """The handout's plain Adam, without decay, on the warm-up's easiest case."""
+    adam = {"optim.name": "adam", "optim.weight_decay": 0.0, "data.operation": "+", "model.n_layers": 1}
+    return seeds(WARM_UP, adam, 3)
+
+
 def ablation() -> list[RunConfig]:
     """One factor at a time from the paper's recipe on the starter's network, 5 seeds per cell or more."""
     runs = [run for factor in FACTORS.values() for cell in factor.values() for run in ablation_cell(cell)]
@@ -208,6 +219,8 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking_slow": grokking_slow,
     "add_sub_tuning": add_sub_tuning,
     "add_sub": add_sub,
+    "add_sub_characters": add_sub_characters,
+    "add_sub_adam": add_sub_adam,
     "ablation": ablation,
     "ablation_delayed": ablation_delayed,
     "recipe": recipe,
