@@ -19,7 +19,9 @@ DIVISION = RunConfig(
 )
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
-WARM_UP = DIVISION.override({"optim.schedule": "cosine", "train.max_steps": 1000, "train.eval_growth": 1.05})
+WARM_UP = DIVISION.override(
+    {"optim.schedule": "cosine", "optim.fall_steps": 1000, "train.max_steps": 1000, "train.eval_growth": 1.05}
+)
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
@@ -161,7 +163,7 @@ def add_sub() -> list[RunConfig]:
 
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
-    long = {"train.max_steps": 1500, "train.precision": "bfloat16"}
+    long = {"train.max_steps": 1500, "optim.fall_steps": 1500, "train.precision": "bfloat16"}
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
     return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | long | cell, 3)]
 

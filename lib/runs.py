@@ -195,11 +195,19 @@ def medians(runs: Sequence[Run]) -> dict[str, float | None]:
 
     None if so many do not that there is no median.
     """
-    ends = [run.metrics["step"][-1] for run in runs]
-    since_fit = [end - (run.t_fit or 0) for run, end in zip(runs, ends, strict=True)]
-    found = {}
-    for name, limits in (("t_fit", ends), ("t_grok", ends), ("delay", since_fit)):
-        values = [getattr(run, name) for run in runs]
-        times = [limit if value is None else value for value, limit in zip(values, limits, strict=True)]
-        found[name] = stats.median_time(times, [value is not None for value in values])[0]
-    return found
+    return {name: stats.median_time(*censored(runs, name))[0] for name in ("t_fit", "t_grok", "delay")}
+
+
+def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
+    """(times, observed) of a milestone: where a run does not reach it, the time at which we stopped looking."""
+    times, observed = [], []
+    for run in runs:
+        end, seconds = run.metrics["step"][-1], run.metrics["time_s"]
+        limit = {"delay": end - (run.t_fit or 0), "seconds": seconds[-1]}.get(name, end)
+        if name == "seconds":
+            value = None if run.t_grok is None else seconds[run.metrics["step"] == run.t_grok][0]
+        else:
+            value = getattr(run, name)
+        times.append(float(limit if value is None else value))
+        observed.append(value is not None)
+    return times, observed

@@ -1,0 +1,158 @@
+"""Cells of a sweep, each some runs that differ by seed: what comes of them, in numbers, as a table and in pictures."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Markdown
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lib import plots, stats
+from lib.runs import Run, censored
+
+Cells = Mapping[str, Sequence[Run]]
+MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
+
+
+def outcome(runs: Sequence[Run]) -> dict[str, Any]:
+    """What comes of a cell: Kaplan-Meier medians with their 95 % intervals, and the share that groks with Wilson's.
+
+    `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
+    too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy after T_grok in
+    any run, over `after` times T_grok at the median; `test_acc`: the median at the end.
+    """
+    grokked = [run for run in runs if run.t_grok is not None]
+    told = {name: list(stats.median_time(*censored(runs, name))) for name in MILESTONES}
+    told |= {"n": len(runs), "grokked": len(grokked)}
+    told["p_grok"] = [len(grokked) / len(runs), *stats.wilson(len(grokked), len(runs))]
+    results = [run.results() for run in grokked]
+    told["lowest"] = min((result["lowest_after_grok"] for result in results), default=None)
+    told["share_below"] = max((result["share_below_after_grok"] for result in results), default=None)
+    told["after"] = float(np.median([run.summary["steps"] / run.t_grok for run in grokked])) if grokked else None
+    told["test_acc"] = float(np.median([run.summary["test_acc"] for run in runs]))
+    return told
+
+
+def table(cells: Cells, first: str) -> Markdown:
+    """A row per cell; medians with their 95 % intervals; "–" where too few runs get there to say."""
+    head = [first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for name, runs in cells.items():
+        told = outcome(runs)
+        share, low, high = told["p_grok"]
+        rows.append([name, f"{told['grokked']}/{told['n']}", f"{share:.0%} ({low:.0%}–{high:.0%})"])
+        rows[-1] += [interval(*told[milestone]) for milestone in MILESTONES]
+        rows[-1].append("–" if told["lowest"] is None else f"{told['lowest']:.1%}")
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+def interval(median: float | None, low: float | None, high: float | None) -> str:
+    """ "410 (390–550)"; an end that the runs do not determine is left open."""
+    if median is None:
+        return "–"
+    show = ["" if value is None else f"{value:,.0f}" for value in (low, high)]
+    return f"{median:,.0f} ({show[0]}–{show[1]})"
+
+
+def middle(runs: Sequence[Run]) -> Run:
+    """The run in the middle by T_grok (those that do not grok last, then by how far they got)."""
+    return sorted(runs, key=lambda run: (run.t_grok or np.inf, -run.summary["test_acc"]))[len(runs) // 2]
+
+
+def factor(cells: Cells, name: str) -> Figure:
+    """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.6), width_ratios=(1.15, 1))
+    for (label, runs), color in zip(cells.items(), shades(len(cells)), strict=True):
+        for run in runs:
+            thick = {"lw": 1.6, "label": label} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
+            plots.curve(left, run, "test_acc", color=color, **thick)
+    plots.log_steps(left)
+    plots.accuracy_axis(left)
+    left.set_ylabel("test accuracy")
+    left.set_title(name)
+    left.legend(fontsize=7, handlelength=1.2)
+    for row, runs in enumerate(cells.values()):
+        milestones(right, runs, row)
+    right.set(xscale="log", xlabel="optimiser steps", yticks=range(len(cells)), yticklabels=list(cells))
+    right.invert_yaxis()
+    right.legend(handles=key(), fontsize=7, loc="upper center", bbox_to_anchor=(0.45, 1.18), ncols=3, handlelength=1)
+    return figure
+
+
+def shades(n: int) -> list[tuple[float, ...]]:
+    """n colours in an order that the eye follows, all dark enough on white."""
+    return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 0.88, n)]
+
+
+def milestones(axes: Axes, runs: Sequence[Run], row: float) -> None:
+    """T_fit (hollow), T_grok (full) of each run in a row, a triangle where a run ends without; the median is a bar."""
+    offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0.0]
+    for run, offset in zip(runs, offsets, strict=True):
+        if run.t_fit is not None:
+            axes.plot(run.t_fit, row + offset, "o", ms=3, mfc="white", mec=plots.GREY, mew=0.8)
+        if run.t_grok is not None:
+            axes.plot(run.t_grok, row + offset, "o", ms=3, color=plots.BLUE)
+        else:
+            axes.plot(run.metrics["step"][-1], row + offset, ">", ms=4, color=plots.RED, mfc="white")
+    median, *_ = stats.median_time(*censored(runs, "t_grok"))
+    if median is not None:
+        axes.plot([median, median], [row - 0.38, row + 0.38], color=plots.BLUE, lw=1.6)
+
+
+def key() -> list[Line2D]:
+    grey = {"mfc": "white", "mec": plots.GREY}
+    return [
+        Line2D([], [], ls="", marker="o", ms=3, label="T_fit", **grey),
+        Line2D([], [], ls="", marker="o", ms=3, color=plots.BLUE, label="T_grok (bar: median)"),
+        Line2D([], [], ls="", marker=">", ms=4, color=plots.RED, mfc="white", label="not by then"),
+    ]
+
+
+def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
+    """All factors down the side, the distribution of T_grok along a log axis; a line at the baseline's median."""
+    n_rows = sum(len(cells) + 0.7 for cells in factors.values())
+    figure, axes = plt.subplots(figsize=(7.4, 0.155 * n_rows + 0.6))
+    row, ticks = 0.0, {}
+    for name, cells in factors.items():
+        axes.annotate(
+            name, (0, row + (len(cells) - 1) / 2), xytext=(-112, 0), textcoords="offset points", va="center",
+            xycoords=axes.get_yaxis_transform(), fontsize=8, weight="bold", ha="right",
+        )  # fmt: skip
+        for label, runs in cells.items():
+            milestones(axes, runs, row)
+            ticks[row] = label
+            row += 1
+        axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
+        row += 0.7
+    axes.axvline(baseline, color=plots.BLUE, lw=0.8, ls=":")
+    axes.set(xscale="log", xlabel="optimiser steps", ylim=(row - 0.5, -0.8))
+    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
+    axes.grid(axis="y", visible=False)
+    axes.legend(handles=key(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
+    return figure
+
+
+def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
+    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies."""
+    names = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
+    values = {name: [run.summary[name] for run in runs] for name in names}
+    return {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
+
+
+def finals_table(cells: Cells, first: str) -> Markdown:
+    """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
+    head = [first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for name, runs in cells.items():
+        row = [name]
+        for key, (median, low, high) in finals(runs).items():
+            show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
+            row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
+        told = outcome(runs)
+        row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
+        rows.append(row)
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
