@@ -197,6 +197,16 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
     column[0].legend(handles=names, loc="upper left")
 
 
+def finish_control(panels: Sequence[Axes]) -> None:
+    """Scales and titles of the control: accuracy on the left, norms on the right."""
+    for axes in panels:
+        log_steps(axes)
+    panels[0].set_title("starter's network, paper's initial weights")
+    panels[1].set(ylabel="norm of the weight matrices", yscale="log")
+    panels[1].set_title("dots: T_grok")
+    panels[1].legend(bbox_to_anchor=(1, 1))
+
+
 def live_lesson(configs: Sequence[RunConfig], names: Sequence[float], max_steps: int) -> list[Run]:
     """Train configs one after the other, here and now, in a picture to which each adds its curve."""
     runs: list[Run] = []

@@ -10,6 +10,7 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from lib import plots, stats
 from lib.runs import Run, censored
@@ -77,8 +78,8 @@ def factor(cells: Cells, name: str) -> Figure:
     left.legend(fontsize=7, handlelength=1.2)
     for row, runs in enumerate(cells.values()):
         milestones(right, runs, row)
-    right.set(xscale="log", xlabel="optimiser steps", yticks=range(len(cells)), yticklabels=list(cells))
-    right.invert_yaxis()
+    steps_axis(right)
+    right.set(yticks=range(len(cells)), yticklabels=list(cells), ylim=(len(cells) - 0.5, -0.5))
     right.legend(handles=key(), fontsize=7, loc="upper center", bbox_to_anchor=(0.45, 1.18), ncols=3, handlelength=1)
     return figure
 
@@ -112,6 +113,13 @@ def key() -> list[Line2D]:
     ]
 
 
+def steps_axis(axes: Axes) -> None:
+    axes.set(xscale="log", xlabel="optimiser steps")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
     """All factors down the side, the distribution of T_grok along a log axis; a line at the baseline's median."""
     n_rows = sum(len(cells) + 0.7 for cells in factors.values())
@@ -129,7 +137,8 @@ def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
         axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
         row += 0.7
     axes.axvline(baseline, color=plots.BLUE, lw=0.8, ls=":")
-    axes.set(xscale="log", xlabel="optimiser steps", ylim=(row - 0.5, -0.8))
+    steps_axis(axes)
+    axes.set_ylim(row - 0.5, -0.8)
     axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
     axes.grid(axis="y", visible=False)
     axes.legend(handles=key(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
