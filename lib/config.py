@@ -7,7 +7,7 @@ differ from their defaults, so that a field added later leaves the names of olde
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from lib.fields import Section, UserError, coerce, option, suggestion
 
@@ -165,8 +165,12 @@ class RunConfig:
 
     @classmethod
     def options(cls) -> dict[str, str]:
-        """Every field by its dotted name (`optim.lr`), with its help text and default."""
-        return {name: f"{f.metadata['help']} (default: {_show(f.default)})" for name, f in _leaves(cls)}
+        """Every field by its dotted name (`optim.lr`), with its help text, what it may be, and its default."""
+        told = {}
+        for name, f in _leaves(cls):
+            choices = f"; one of {', '.join(get_args(f.type))}" if get_origin(f.type) is Literal else ""
+            told[name] = f"{f.metadata['help']}{choices} (default: {_show(f.default)})"
+        return told
 
     def flat(self) -> dict[str, Any]:
         """All fields by dotted name."""

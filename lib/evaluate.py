@@ -15,14 +15,19 @@ EVAL_ROWS = 2048  # sequences per forward pass of an evaluation: bounds its memo
 
 
 def scored_logits(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
-    """Logits (N, V), float32, and targets (N,), row by row, of all scored tokens, and perhaps of others."""
+    """Logits (N, V) and targets (N,), row by row, of all scored tokens, and perhaps of others."""
     drops = model.config.dropout and model.training
     if scoring != "most" and not drops and not batch.tokens.is_cuda:  # a GPU would wait for the search for prefixes
         scored = batch.targets != IGNORE
-        return fast.logits_of_scored(model, batch.tokens, scored).float(), batch.targets[scored]
+        return fast.logits_of_scored(model, batch.tokens, scored), batch.targets[scored]
     if scoring == "last":
-        return model(batch.tokens, last=True).float(), batch.targets[:, -1]
-    return model(batch.tokens, batch.lengths).flatten(0, 1).float(), batch.targets.flatten()
+        return model(batch.tokens, last=True), batch.targets[:, -1]
+    return model(batch.tokens, batch.lengths).flatten(0, 1), batch.targets.flatten()
+
+
+def precision(config: TrainConfig, device: str) -> torch.autocast:
+    """The context that runs matrix products in bfloat16, if the config says so; weights and logits stay in float32."""
+    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
 def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float, float]:

@@ -57,12 +57,14 @@ class Transformer(nn.Module):
         return self.logits(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Last states (…, D) to logits (…, V), whose softmax is the prediction.
+        """Last states (…, D) to logits (…, V), whose softmax is the prediction; in float32 under autocast, too.
 
         StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|): it grows
         linearly in z instead of exponentially, so that float32 does not lose small probabilities.
         """
-        z = F.linear(self.final_norm(x), self.embed.weight if self.config.tied else self.unembed.weight)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.embed.weight if self.config.tied else self.unembed.weight
+            z = F.linear(self.final_norm(x.float()), weight)
         return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
 
     @property

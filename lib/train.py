@@ -18,7 +18,7 @@ from torch import Tensor
 from lib import arithmetic, checkpoint, stats, text
 from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
-from lib.evaluate import answer_steps, answers, evaluate, evaluation_steps, scored_logits
+from lib.evaluate import answer_steps, answers, evaluate, evaluation_steps, precision, scored_logits
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb
 from lib.model import Transformer
@@ -84,7 +84,7 @@ class Trainer:
         """One optimiser step; nothing in it waits for the device."""
         train = self.data.splits["train"]
         rows = batch_rows(train.size, self.config.train.batch_size, self.step, self.config.seed)
-        with self.precision():
+        with precision(self.config.train, self.device):
             logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.scoring)
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
         self.optimizer.zero_grad()
@@ -94,10 +94,6 @@ class Trainer:
         self.optimizer.step(self.step)
         self.losses.append(loss.detach())
         self.step += 1
-
-    def precision(self) -> torch.autocast:
-        """The context that runs matrix products in bfloat16, if the config says so; weights stay in float32."""
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.config.train.precision == "bfloat16")
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
@@ -111,7 +107,7 @@ class Trainer:
         self.tracker.pause()
         metrics: dict[str, float | None] = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, batch in self.data.splits.items():
-            with self.precision():
+            with precision(self.config.train, self.device):
                 metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.scoring)
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
@@ -123,7 +119,7 @@ class Trainer:
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))
         if self.config.train.keep_answers and self.step in self.answer_steps:
-            with self.precision():
+            with precision(self.config.train, self.device):
                 given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
             self.tracker.keep_answers(self.step, given)
         self.save_state()
