@@ -1,45 +1,67 @@
 """A sweep's run folders as one file, `<experiment>.zip`: hundreds of small files would bury the repository."""
 
+import io
 import os
 import shutil
 import zipfile
+from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path
 
-KEPT = ("config.json", "env.json", "metrics.csv", "summary.json", "train.log")  # not the weights
+from lib.fields import UserError
+
+KEPT = ("config.json", "env.json", "metrics.csv", "summary.json", "train.log", "answers.npz")  # not the weights
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
-
-
-def pack(folder: Path) -> Path:
-    """Move the finished runs in `folder` into the archive beside it, without weights; runs it holds already stay."""
-    path = archive_of(folder)
-    unpack(folder)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    finished = sorted(run for run in folder.iterdir() if (run / "summary.json").exists())
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for run in finished:
-            for name in KEPT:
-                content = (run / name).read_bytes()
-                archive.writestr(zipfile.ZipInfo(f"{run.name}/{name}", EPOCH), content, zipfile.ZIP_DEFLATED, 9)
-    os.replace(temporary, path)
-    for run in finished:
-        shutil.rmtree(run)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    return path
-
-
-def unpack(folder: Path) -> None:
-    """Put an archive's runs back into folders; those that are there already are newer, and stay."""
-    path = archive_of(folder)
-    if not path.exists():
-        return
-    with zipfile.ZipFile(path) as archive:
-        there = {run.name for run in folder.iterdir()} if folder.exists() else set()
-        for name in archive.namelist():
-            if name.partition("/")[0] not in there:
-                archive.extract(name, folder)
-    path.unlink()
 
 
 def archive_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.zip")
+
+
+def pack(folder: Path, names: Collection[str]) -> None:
+    """Move the finished runs `names` from `folder` into the archive beside it, without weights.
+
+    What the archive holds already stays, unless the folder has it anew. The archive is replaced in one go, and each
+    folder is put aside in one go before it is emptied: whenever this is cut off, every run is whole in one place.
+    """
+    path = archive_of(folder)
+    finished = sorted(run for run in folder.iterdir() if run.name in names and (run / "summary.json").exists())
+    contents = {f"{run.name}/{name}": (run / name).read_bytes() for run in finished for name in listed(run)}
+    if path.exists():
+        again = {run.name for run in finished}
+        with zipfile.ZipFile(path) as before:
+            kept = [name for name in before.namelist() if name.partition("/")[0] not in again]
+            contents |= {name: before.read(name) for name in kept}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in sorted(contents.items()):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    os.replace(temporary, path)
+    for run in finished:
+        shutil.rmtree(run.rename(folder / f"{run.name}.tmp"))
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def listed(run: Path) -> list[str]:
+    return [name for name in KEPT if (run / name).exists()]
+
+
+def open_archive(folder: Path) -> zipfile.Path | None:
+    """The archive of an experiment's folder, as a folder of runs; None if there is none."""
+    path = archive_of(folder)
+    return read_contents(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@lru_cache(maxsize=8)
+def read_contents(path: Path, changed: int) -> zipfile.Path:
+    """The archive as it is now, in memory: read once as long as it does not change, and never held open."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+        damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        damaged = error
+    if damaged:
+        raise UserError(f"{path}: damaged ({damaged}); restore it, or delete it to train its runs again")
+    archive.filename = str(path)  # what messages call it
+    return zipfile.Path(archive)

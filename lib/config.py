@@ -129,6 +129,11 @@ class OptimConfig(Section):
         for name in ("warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
         self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
+        if self.schedule == "constant":
+            self.require(self.fall_steps == 0, "fall_steps", "0 unless optim.schedule = cosine")
+            self.require(self.final_lr == 0, "final_lr", "0 unless optim.schedule = cosine")
+        allowed = f"0, or more than optim.warmup_steps = {self.warmup_steps}"
+        self.require(self.fall_steps == 0 or self.fall_steps > self.warmup_steps, "fall_steps", allowed)
 
 
 @dataclass(frozen=True)

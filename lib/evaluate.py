@@ -32,6 +32,7 @@ def precision(config: TrainConfig, device: str) -> torch.autocast:
 
 def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float, float]:
     """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
+    training = model.training
     model.eval()
     nll, n_right, n_scored = 0.0, 0, 0
     with torch.no_grad():
@@ -44,17 +45,18 @@ def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float,
             right[scored] = (logits.argmax(-1) == targets)[targets != IGNORE]
             n_right += int(right.all(1).sum())
             n_scored += int(scored.sum())
-    model.train()
+    model.train(training)
     return nll / n_scored, n_right / batch.size
 
 
 def answers(model: Transformer, batch: Batch) -> Tensor:
     """The token (N,), int16, that the model holds most likely after each sequence of a split; nothing padded."""
+    training = model.training
     model.eval()
     with torch.no_grad():
         parts = [batch[slice(start, start + EVAL_ROWS)] for start in range(0, batch.size, EVAL_ROWS)]
         best = [scored_logits(model, part, "last")[0].argmax(-1) for part in parts]
-    model.train()
+    model.train(training)
     return torch.cat(best).to(torch.int16).cpu()
 
 

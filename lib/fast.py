@@ -98,7 +98,7 @@ def block_on_table(block: Block, table: Tensor, positions: Tensor, along: list[T
 
 def attend(attention: Attention, table: Tensor, positions: Tensor, own: Tensor, along: list[Tensor]) -> Tensor:
     """Attention of each node, in row `own` (N,) of `table`, to all tokens of its prefix: (R, D) -> (N, D)."""
-    H, D = attention.n_heads, table.shape[1]
+    H = attention.n_heads
     few = len(own) < len(table)  # project the nodes that ask, or the whole table, whichever is less
     q = attention.query(table.index_select(0, own) if few else table).float()
     k, v = attention.key(table).float(), attention.value(table).float()  # sums in bfloat16 are slow and inexact

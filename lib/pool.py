@@ -62,6 +62,7 @@ class Pool:
                     try:
                         jobs.append(self.begin(config))
                     except UserError as error:
+                        self.n_done += 1
                         self.failed.append(str(error))
                 if self.n_done > shown:
                     shown = self.n_done
@@ -117,11 +118,14 @@ class Pool:
 
     def overview(self, jobs: list[Job], waiting: list[RunConfig]) -> None:
         """How many runs are done, and how long the others will take if they need the time of those, per sequence."""
-        pace, now = self.seconds / self.sequences, time.monotonic()
-        left = sum(max(0, pace * length(job.config) - (now - job.begun)) for job in jobs)
-        left = int((left + pace * sum(map(length, waiting))) / self.workers)
         counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
-        self.print(f"[{counts} · about {left // 60}:{left % 60:02d} to go]")
+        if self.sequences:
+            pace, now = self.seconds / self.sequences, time.monotonic()
+            running = [max(0.0, pace * length(job.config) - (now - job.begun)) for job in jobs]
+            total = sum(running) + pace * sum(map(length, waiting))
+            left = int(max([total / self.workers, *running]))
+            counts += f" · about {left // 60}:{left % 60:02d} to go"
+        self.print(f"[{counts}]")
 
     def status(self, job: Job) -> str:
         """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""

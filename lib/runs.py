@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """What the report tells of the run: its summary, seed and delay, and how steady it is once it has grokked."""
-        after = self.metrics["test_acc"][self.metrics["step"] >= (self.t_grok or np.inf)]
+        after = self.metrics["test_acc"][self.metrics["step"] >= (self.t_grok or np.inf)][stats.PATIENCE :]
         steadiness = {
             "lowest_after_grok": after.min() if len(after) else None,
             "share_below_after_grok": (after < stats.SOLVED).mean() if len(after) else None,
@@ -84,13 +84,18 @@ class Run:
 
     @cached_property
     def answers(self) -> dict[str, np.ndarray]:
-        """`step` (K,) and for each split the answers (K, N) at those steps; of a run with train.keep_answers."""
-        return read_answers(self.path / "answers.npz")
+        """`step` (K,) and for each split the answers (K, N) at those steps.
+
+        Raises UserError unless the run was trained with train.keep_answers.
+        """
+        if not (self.path / "answers.npz").exists():
+            raise UserError(f"{self.path}: keeps no answers; train it with train.keep_answers=true")
+        return read_answers((self.path / "answers.npz").read_bytes())
 
     @cached_property
     def _loaded(self) -> tuple[Transformer, Tokenizer, RunConfig]:
         if not isinstance(self.path, Path):
-            raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --fresh")
+            raise UserError(f"{self.path}: an archived run keeps no weights; train its config on its own to have them")
         return checkpoint.load_weights(self.path)
 
     def load(self) -> tuple[Transformer, Tokenizer, RunConfig]:
@@ -99,11 +104,15 @@ class Run:
 
 
 def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
-    """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none."""
-    places: list[Path | zipfile.Path] = [root / experiment / config.id]
-    packed = archive.archive_of(root / experiment)
-    if packed.exists():
-        places.append(opened(packed, packed.stat().st_mtime_ns) / config.id)
+    """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none.
+
+    A run in the archive that was begun again counts as none until it is finished.
+    """
+    folder = root / experiment / config.id
+    places: list[Path | zipfile.Path] = [folder]
+    packed = archive.open_archive(root / experiment)
+    if packed is not None and not (folder / "state.pt").exists():
+        places.append(packed / config.id)
     for place in places:
         if (place / "summary.json").exists():
             run = Run(place)
@@ -112,10 +121,12 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
     return None
 
 
-@lru_cache(maxsize=8)
-def opened(packed: Path, changed: int) -> zipfile.Path:
-    """An archive as a folder, its table of contents read once as long as the file does not change."""
-    return zipfile.Path(packed)
+def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
+    """The same, or a UserError."""
+    run = find(experiment, config, root)
+    if run is None:
+        raise UserError(f"{root / experiment / config.id}: not a finished run; train it with python -m lib.train")
+    return run
 
 
 def run_live(config: RunConfig, on_eval: Callable[[Row], None] = lambda row: None) -> Run:
@@ -180,14 +191,14 @@ def run_all(
             raise UserError(
                 f"{root / experiment}: cannot be written ({error.strerror}); choose another folder"
             ) from None
-        archive.unpack(root / experiment)
         kept = len(folders) - len(missing)
         print(f"{experiment}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
-        Pool(folders, device, workers or default_workers(device), fresh).run(missing)
-        if len(folders) > SWEEP:
-            archive.pack(root / experiment)
-    runs = [find(experiment, config, root) for config in configs]
-    return [run for run in runs if run is not None]
+        try:
+            Pool(folders, device, workers or default_workers(device), fresh).run(missing)
+        finally:
+            if len(folders) > SWEEP:
+                archive.pack(root / experiment, folders)
+    return [stored(experiment, config, root) for config in configs]
 
 
 def medians(runs: Sequence[Run]) -> dict[str, float | None]:
@@ -199,11 +210,18 @@ def medians(runs: Sequence[Run]) -> dict[str, float | None]:
 
 
 def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
-    """(times, observed) of a milestone: where a run does not reach it, the time at which we stopped looking."""
+    """(times, observed) of a milestone: where a run does not reach it, the time at which we stopped looking.
+
+    A run that does not fit has no delay, and is left out of its sample.
+    """
     times, observed = [], []
     for run in runs:
         end, seconds = run.metrics["step"][-1], run.metrics["time_s"]
+        if name == "delay" and run.t_fit is None:
+            continue
         limit = {"delay": end - (run.t_fit or 0), "seconds": seconds[-1]}.get(name, end)
+        if run.diverged_at is not None:
+            limit = np.inf  # however long we look
         if name == "seconds":
             value = None if run.t_grok is None else seconds[run.metrics["step"] == run.t_grok][0]
         else:

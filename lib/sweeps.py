@@ -23,17 +23,18 @@ def outcome(runs: Sequence[Run]) -> dict[str, Any]:
     """What comes of a cell: Kaplan-Meier medians with their 95 % intervals, and the share that groks with Wilson's.
 
     `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
-    too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy after T_grok in
-    any run, over `after` times T_grok at the median; `test_acc`: the median at the end.
+    too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after
+    the three evaluations that make T_grok; `after`: the last step at least, as a multiple of T_grok; `test_acc`: the
+    median at the end.
     """
     grokked = [run for run in runs if run.t_grok is not None]
     told = {name: list(stats.median_time(*censored(runs, name))) for name in MILESTONES}
     told |= {"n": len(runs), "grokked": len(grokked)}
     told["p_grok"] = [len(grokked) / len(runs), *stats.wilson(len(grokked), len(runs))]
     results = [run.results() for run in grokked]
-    told["lowest"] = min((result["lowest_after_grok"] for result in results), default=None)
-    told["share_below"] = max((result["share_below_after_grok"] for result in results), default=None)
-    told["after"] = float(np.median([run.summary["steps"] / run.t_grok for run in grokked])) if grokked else None
+    for short, name, worst in (("lowest", "lowest_after_grok", min), ("share_below", "share_below_after_grok", max)):
+        told[short] = worst((r[name] for r in results if r[name] is not None), default=None)
+    told["after"] = min((run.summary["steps"] / run.t_grok for run in grokked), default=None)
     told["test_acc"] = float(np.median([run.summary["test_acc"] for run in runs]))
     return told
 

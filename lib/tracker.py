@@ -71,7 +71,7 @@ class ExperimentTracker:
     def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
         """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""
         path = self.folder / "answers.npz"
-        kept = read_answers(path) if path.exists() else {}
+        kept = read_answers(path.read_bytes()) if path.exists() else {}
         before = kept.get("step", np.empty(0, int)) < step  # a run that goes on may come by here again
         now = {"step": np.array(step)} | answers
         grown = {name: np.stack([*kept[name][before], row]) if kept else row[None] for name, row in now.items()}
@@ -105,9 +105,9 @@ def read_csv(text: str) -> list[Row]:
     return [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(complete)]
 
 
-def read_answers(path: Path) -> dict[str, np.ndarray]:
+def read_answers(content: bytes) -> dict[str, np.ndarray]:
     """The arrays of an answers.npz: `step` (K,), and for each split the answers at those steps (K, N), int16."""
-    with np.load(path) as arrays:
+    with np.load(io.BytesIO(content)) as arrays:
         return dict(arrays)
 
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 from lib import arithmetic, checkpoint, experiments, inference, runs
 from lib.config import RunConfig
 from lib.data import IGNORE
-from lib.evaluate import evaluate
+from lib.evaluate import evaluate, precision
 from lib.fields import UserError
 from lib.inference import answer, generate, parse_equation, sample
 from lib.runs import Run, run_live
@@ -91,7 +91,8 @@ def test_every_committed_checkpoint_loads_and_gives_its_recorded_accuracy() -> N
         model, _, config = run.load()
         data = load_data(config)
         for name, batch in data.splits.items():
-            loss, accuracy = evaluate(model, batch, data.scoring)
+            with precision(config.train, "cpu"):
+                loss, accuracy = evaluate(model, batch, data.scoring)
             assert accuracy == pytest.approx(run.summary[f"{name}_acc"], abs=1e-3), file
             assert loss == pytest.approx(run.summary[f"{name}_loss"], rel=1e-2, abs=1e-6), file
 

@@ -81,7 +81,7 @@ def test_last_equals_the_full_forward(options: dict[str, object], tokens: torch.
     torch.testing.assert_close(model(tokens, LENGTHS, last=True), at_ends, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", SOME, ids=str)
+@pytest.mark.parametrize("options", [*SOME, {"n_layers": 1}, {"n_layers": 3}], ids=str)
 def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
     """Logits and gradients: equations (many shared beginnings, and rows twice), padded equations, random tokens."""
     equations = arithmetic.load(DataConfig(p=11)).splits["train"].tokens
@@ -107,6 +107,25 @@ def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
         torch.testing.assert_close(logits[0], logits[1], rtol=1e-5, atol=1e-5)
         for slow, quick in zip(*gradients, strict=True):
             torch.testing.assert_close(slow, quick, rtol=1e-5, atol=1e-5)
+
+
+def test_each_distinct_prefix_is_one_node() -> None:
+    batch = arithmetic.load(DataConfig(p=11)).splits["train"]
+    found = fast.find_prefixes(batch.tokens, batch.targets != IGNORE, VOCAB)
+    nodes = found.node_positions.bincount().tolist()
+    assert nodes == [11, 11, batch.size, batch.size]  # a, a /, and each equation's own a / b and a / b =
+    assert found.positions.bincount().tolist() == [11, 1, 10, 1]  # tokens at each place: a, /, b, =
+    assert [len(end) for end in found.ends] == [0, 0, 0, batch.size]
+
+
+def test_fast_path_in_bfloat16_is_close_to_the_plain_one() -> None:
+    batch = arithmetic.load(DataConfig(p=11)).splits["train"]
+    model = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        quick = fast.logits_of_scored(model, batch.tokens, batch.targets != IGNORE)
+        plain = model(batch.tokens, last=True)
+    assert quick.dtype == plain.dtype == torch.float32
+    torch.testing.assert_close(quick, plain, rtol=0.02, atol=0.02 * plain.abs().max().item())
 
 
 def test_unscored_targets_have_no_gradient() -> None:

@@ -262,23 +262,53 @@ def test_a_sweep_is_packed_and_opens_like_folders(
     assert [path.name for path in tmp_path.iterdir() if path.name != "folders"] == ["x.zip"]
     packed = (tmp_path / "x.zip").read_bytes()
     names = set(zipfile.ZipFile(tmp_path / "x.zip").namelist())
-    assert {name.partition("/")[2] for name in names} == set(archive.KEPT)
+    assert {name.partition("/")[2] for name in names} == set(archive.KEPT) - {"answers.npz"}
     for config, run in zip(configs, folders, strict=False):
         archived = find("x", config, tmp_path)
         assert archived.config == config and "done" in archived.log
         assert archived.metrics["test_acc"].tolist() == run.metrics["test_acc"].tolist()
     with pytest.raises(UserError, match="an archived run keeps no weights"):
         archived.load()
-    archive.unpack(tmp_path / "x")
-    assert archive.pack(tmp_path / "x").read_bytes() == packed
+    (tmp_path / "x").mkdir()
+    archive.pack(tmp_path / "x", [config.id for config in configs])  # nothing new
+    assert (tmp_path / "x.zip").read_bytes() == packed
 
     run_all("x", configs, root=tmp_path)  # trains the third, and leaves the others as they are
     with zipfile.ZipFile(tmp_path / "x.zip") as after, zipfile.ZipFile(io.BytesIO(packed)) as before:
         assert {name.partition("/")[0] for name in after.namelist()} == {config.id for config in configs}
         assert all(after.read(name) == before.read(name) for name in before.namelist())
-    seconds = find("x", configs[0], tmp_path).metrics["time_s"].tolist()
+    with zipfile.ZipFile(tmp_path / "x.zip", "a") as grown:
+        grown.writestr(f"{configs[0].id}/mark.txt", "of the old run")
     run_all("x", configs, fresh=True, root=tmp_path)
-    assert find("x", configs[0], tmp_path).metrics["time_s"].tolist() != seconds
+    assert not (find("x", configs[0], tmp_path).path / "mark.txt").exists()
+
+
+def test_an_archive_that_is_cut_off_loses_nothing(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [tiny.override({"train.max_steps": 10, "seed": seed}) for seed in range(2)]
+    run_all("x", configs, root=tmp_path)
+    metrics = [find("x", config, tmp_path).metrics["test_acc"].tolist() for config in configs]
+
+    class Cut(Exception):
+        pass
+
+    def cut(*_: object) -> None:
+        raise Cut
+
+    for place in ("lib.archive.os.replace", "lib.archive.shutil.rmtree"):
+        with monkeypatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(place, cut)
+            archive.pack(tmp_path / "x", [config.id for config in configs])
+        assert [find("x", config, tmp_path).metrics["test_acc"].tolist() for config in configs] == metrics
+    archive.pack(tmp_path / "x", [config.id for config in configs])
+    assert [find("x", config, tmp_path).metrics["test_acc"].tolist() for config in configs] == metrics
+    (tmp_path / "x" / configs[0].id).mkdir(parents=True)
+    (tmp_path / "x" / configs[0].id / "state.pt").touch()  # begun again, with --fresh
+    assert find("x", configs[0], tmp_path) is None and find("x", configs[1], tmp_path) is not None
+    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes()[:-300])
+    with pytest.raises(UserError, match=r"x\.zip: damaged"):
+        find("x", configs[1], tmp_path)
 
 
 def test_the_longest_run_begins_first(tiny: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -385,7 +415,10 @@ def test_kaplan_meier() -> None:
     assert [time for time, _, _ in rows] == [6, 7, 10, 13, 16, 22, 23]
     assert [share for _, share, _ in rows] == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
     assert stats.median_time(times, relapsed) == (23, 13, None)
-    assert stats.median_time([5, 6, 7], [True, True, True]) == (6, 5, None)
+    assert stats.median_time([5, 6, 7], [True, True, True]) == (6, 5, None)  # too few to close the interval
+    assert stats.median_time([5, 6, 7, 8, 9], [True] * 5) == (7, 5, 9)
+    assert stats.median_time([420] * 10, [True] * 10) == (420, 420, 420)
+    assert stats.median_time([220] * 12 + [240] * 8, [True] * 20) == (220, 220, 240)
     assert [stats.median_time(range(1, n + 1), [True] * n)[0] for n in (24, 28, 30, 38)] == [12, 14, 15, 19]
     assert stats.median_time([5, 6], [False, False]) == (None, None, None)
 
