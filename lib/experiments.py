@@ -34,7 +34,7 @@ BASELINE = DIVISION.override(
         "train.precision": "bfloat16",
     }
 )
-DELAYED = BASELINE.override({"model.init_scale": 2, "train.max_steps": 1500})
+DELAYED = BASELINE.override({"model.init_scale": 2, "train.max_steps": 1200})
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}
 RECIPE = DIVISION.override(
     MUON
@@ -86,7 +86,7 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
 }
 CLAIMS = (MUON, {"train.precision": "float32"})
 # the same for DELAYED, whose larger initial weights bring the delay back: the methods that promise to shorten it
-CLOCK = {f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (1e-3, 2e-3) for wd in (1, 2, 4)}
+CLOCK = {f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (5e-4, 1e-3) for wd in (1, 2, 4)}
 METHODS: dict[str, dict[str, Any]] = {
     "AdamW": {},
     "Grokfast": {"optim.grokfast": 2.0},

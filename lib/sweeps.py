@@ -1,12 +1,13 @@
 """Cells of a sweep, each some runs that differ by seed: what comes of them, in numbers, as a table and in pictures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -83,6 +84,15 @@ def factor(cells: Cells, name: str) -> Figure:
     right.set(yticks=range(len(cells)), yticklabels=list(cells), ylim=(len(cells) - 0.5, -0.5))
     right.legend(handles=key(), fontsize=7, loc="upper center", bbox_to_anchor=(0.45, 1.18), ncols=3, handlelength=1)
     return figure
+
+
+def show(cells: Cells, name: str) -> Markdown:
+    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell."""
+    figure = factor(cells, name)
+    plots.save(figure, "ablation_" + re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_"))
+    display(figure)
+    plt.close(figure)  # else the notebook shows it twice
+    return table(cells, name)
 
 
 def shades(n: int) -> list[tuple[float, ...]]:
