@@ -39,7 +39,7 @@ MUON = {"optim.name": "muon", "optim.lr": 1e-2}
 RECIPE = DIVISION.override(
     MUON
     | {"optim.schedule": "cosine", "optim.fall_steps": 400, "optim.final_lr": 0.02}
-    | {"train.max_steps": 2000, "train.eval_growth": 1.1, "train.stop_at": 0.99, "train.go_on": 10}
+    | {"train.max_steps": 2000, "train.eval_growth": 1.05, "train.stop_at": 0.99, "train.go_on": 10}
     | {"train.precision": "bfloat16"}
 )
 
