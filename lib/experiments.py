@@ -19,10 +19,6 @@ DIVISION = RunConfig(
 )
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
-WARM_UP = DIVISION.override(
-    {"optim.schedule": "cosine", "optim.fall_steps": 2000}
-    | {"train.max_steps": 2000, "train.eval_growth": 1.05, "train.precision": "bfloat16"}
-)
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
@@ -129,47 +125,21 @@ def windows(size: int, batch_size: int) -> RunConfig:
 
 def grokking() -> list[RunConfig]:
     """Division mod 97, AdamW with weight decay 1: the starter's network and the paper's, 3 seeds each."""
-    watched = {"train.keep_answers": True, "train.eval_growth": 1.02}
-    networks = (DIVISION.override({"train.max_steps": 1500}), DIVISION_PAPER.override({"train.max_steps": 6000}))
-    return [run for network in networks for run in seeds(network, watched, 3)]
+    return [config.override({"seed": seed}) for config in (DIVISION, DIVISION_PAPER) for seed in range(3)]
 
 
 def grokking_init() -> list[RunConfig]:
-    """The control: the starter's network with the paper's initial weights, 3 seeds."""
-    return seeds(DIVISION, {"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}, 3)
+    """The control: each of the two networks with the other's initial weights, 3 seeds each."""
+    swapped = (
+        DIVISION.override({"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}),
+        DIVISION_PAPER.override({"model.init": "gpt2", "train.max_steps": 3000, "train.eval_every": 10}),
+    )
+    return [config.override({"seed": seed}) for config in swapped for seed in range(3)]
 
 
 def seeds(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]:
     """A cell: `config` with the changes, under the seeds 0 to n - 1."""
     return [config.override(changes | {"seed": seed}) for seed in range(n)]
-
-
-def add_sub_tuning() -> list[RunConfig]:
-    """The warm-up's hyper-parameters, chosen on the validation split of its hardest case, with a seed of their own."""
-    short = {"optim.fall_steps": 1000, "train.max_steps": 1000, "train.precision": "float32"}
-    hardest = WARM_UP.override(short | {"data.operation": "-", "seed": 100})
-    grid = [(lr, decay) for lr in (5e-4, 1e-3, 2e-3) for decay in (0.1, 1.0)]
-    return [hardest.override({"optim.lr": lr, "optim.weight_decay": decay}) for lr, decay in grid]
-
-
-def add_sub() -> list[RunConfig]:
-    """The warm-up: + and -, p = 97 and 113, 1 and 2 layers, 3 seeds each."""
-    cells = [(o, p, n) for o in "+-" for p in (97, 113) for n in (1, 2)]
-    changes = [{"data.operation": o, "data.p": p, "model.n_layers": n} for o, p, n in cells]
-    return [run for change in changes for run in seeds(WARM_UP, change, 3)]
-
-
-def add_sub_characters() -> list[RunConfig]:
-    """The warm-up with a token per digit, so that equations differ in length: p = 97."""
-    shorter = {"train.max_steps": 1500, "optim.fall_steps": 1500}
-    cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | shorter | cell, 3)]
-
-
-def add_sub_adam() -> list[RunConfig]:
-    """The handout's plain Adam, without decay, on the warm-up's easiest case."""
-    adam = {"optim.name": "adam", "optim.weight_decay": 0.0, "data.operation": "+", "model.n_layers": 1}
-    return seeds(WARM_UP, adam, 3)
 
 
 def ablation() -> list[RunConfig]:
@@ -197,15 +167,10 @@ def recipe() -> list[RunConfig]:
 
 
 def grokking_slow() -> list[RunConfig]:
-    """The paper's Figure 1, Adam without decay (an hour); and both networks with weight decay 0.1."""
-    log_spaced = {"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02}
-    adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
-    until_solved = {"optim.weight_decay": 0.1, "train.stop_at": 0.99, "train.go_on": 1.1}
-    return [
-        DIVISION_PAPER.override(log_spaced | adam),
-        DIVISION.override(log_spaced | until_solved),
-        DIVISION_PAPER.override(log_spaced | until_solved),
-    ]
+    """The paper's network with Adam and no decay, as in the paper's Figure 1 (over an hour)."""
+    changes = {"optim.name": "adam", "optim.weight_decay": 0, "train.max_steps": 100_000}
+    log_spaced = {"train.eval_every": 10, "train.eval_growth": 1.02}
+    return [DIVISION_PAPER.override(changes | log_spaced | {"optim.decay": "matrices"})]  # nothing decays
 
 
 ALL: dict[str, Callable[[], list[RunConfig]]] = {
@@ -217,10 +182,6 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking": grokking,
     "grokking_init": grokking_init,
     "grokking_slow": grokking_slow,
-    "add_sub_tuning": add_sub_tuning,
-    "add_sub": add_sub,
-    "add_sub_characters": add_sub_characters,
-    "add_sub_adam": add_sub_adam,
     "ablation": ablation,
     "ablation_delayed": ablation_delayed,
     "recipe": recipe,
