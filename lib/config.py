@@ -142,7 +142,7 @@ class TrainConfig(Section):
     max_steps: int = option(3000, "optimiser steps at most")
     eval_every: int = option(10, "steps between evaluations, at least")
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
-    stop_at: float = option(0.0, "solved: three evaluations with this validation accuracy; 0: go on to max_steps")
+    stop_at: float = option(0.0, "solved: three evaluations in a row with this held-out accuracy; 0: off")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
     keep_answers: bool = option(False, "keep the answers to all equations at steps that double, in answers.npz")
     precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")

@@ -126,14 +126,18 @@ class Trainer:
         return row
 
     def find_last_step(self) -> int:
-        """Where to stop: max_steps, or `go_on` times the step at which the run was solved."""
+        """Where to stop: max_steps, or `go_on` times the step at which the run was solved.
+
+        On all held-out splits, so that no run ends just before its T_grok: this decides nothing but its length.
+        """
         options, rows = self.config.train, self.tracker.rows
         if options.stop_at:
-            split = "val" if "val" in self.data.splits else "train"
-            accuracy = [row[f"{split}_acc"] for row in rows]
-            solved = stats.first_crossing([row["step"] for row in rows], accuracy, options.stop_at, stats.PATIENCE)
-            if solved is not None:
-                return min(max(round(options.go_on * solved), int(rows[-1]["step"])), options.max_steps)
+            steps = [row["step"] for row in rows]
+            held_out = [split for split in self.data.splits if split != "train"] or ["train"]
+            accuracies = [[row[f"{split}_acc"] for row in rows] for split in held_out]
+            solved = [stats.first_crossing(steps, accuracy, options.stop_at, stats.PATIENCE) for accuracy in accuracies]
+            if None not in solved:
+                return min(max(round(options.go_on * max(solved)), int(rows[-1]["step"])), options.max_steps)
         return options.max_steps
 
     def stop(self) -> None:
