@@ -30,7 +30,6 @@ BASELINE = DIVISION.override(
         "train.precision": "bfloat16",
     }
 )
-DELAYED = BASELINE.override({"model.init_scale": 2, "train.max_steps": 1200})
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}
 RECIPE = DIVISION.override(
     MUON
@@ -81,15 +80,6 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
     "products in": {"bfloat16": {}, "float32": {"train.precision": "float32"}},
 }
 CLAIMS = (MUON, {"train.precision": "float32"})
-# the same for DELAYED, whose larger initial weights bring the delay back: the methods that promise to shorten it
-CLOCK = {f"lr {lr:g}, wd {wd:g}": {"optim.lr": lr, "optim.weight_decay": wd} for lr in (5e-4, 1e-3) for wd in (1, 2, 4)}
-METHODS: dict[str, dict[str, Any]] = {
-    "AdamW": {},
-    "Grokfast": {"optim.grokfast": 2.0},
-    "⊥Grad": {"optim.orthogonal": True},
-    "StableMax": {"model.output": "stablemax"},
-    "Muon": MUON,
-}
 
 
 def memorize() -> list[RunConfig]:
@@ -154,13 +144,6 @@ def ablation_cell(changes: dict[str, Any]) -> list[RunConfig]:
     return seeds(BASELINE, changes, n)
 
 
-def ablation_delayed() -> list[RunConfig]:
-    """Where larger initial weights bring the delay back: lr × weight decay, and the methods said to shorten it."""
-    clock = [run for cell in CLOCK.values() for run in seeds(DELAYED, cell, SEEDS)]
-    methods = [run for cell in METHODS.values() for run in seeds(DELAYED, cell, CLAIM)]
-    return list(dict.fromkeys(clock + methods))
-
-
 def recipe() -> list[RunConfig]:
     """What the ablation recommends, on 20 seeds that nothing was tuned on, up to ten times T_grok."""
     return [RECIPE.override({"seed": seed}) for seed in range(1000, 1000 + MANY)]
@@ -183,6 +166,5 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking_init": grokking_init,
     "grokking_slow": grokking_slow,
     "ablation": ablation,
-    "ablation_delayed": ablation_delayed,
     "recipe": recipe,
 }

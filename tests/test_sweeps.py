@@ -7,7 +7,7 @@ import pytest
 
 from lib import experiments, figure_one, plots, sweeps
 from lib.config import RunConfig
-from lib.experiments import BASELINE, CLAIM, CLAIMS, CLOCK, DELAYED, FACTORS, MANY, METHODS, SEEDS
+from lib.experiments import BASELINE, CLAIM, CLAIMS, FACTORS, MANY, SEEDS
 from lib.runs import Run, censored, find
 from lib.tracker import COLUMNS, line
 from lib.train import train
@@ -99,10 +99,6 @@ def test_cells_have_the_promised_seeds() -> None:
             expected = MANY if runs[0] == BASELINE else CLAIM if changes in CLAIMS else SEEDS
             assert len(set(runs)) == expected and SEEDS >= 5 and CLAIM >= 10 and MANY >= 20, (name, changes)
     assert len(FACTORS["train fraction"]) >= 8
-    delayed = experiments.ablation_delayed()
-    assert all(delayed.count(run) == 1 for run in delayed)
-    assert all(set(experiments.seeds(DELAYED, changes, CLAIM)) <= set(delayed) for changes in METHODS.values())
-    assert all(set(experiments.seeds(DELAYED, changes, SEEDS)) <= set(delayed) for changes in CLOCK.values())
     tried = {run.seed for name, make in experiments.ALL.items() if name != "recipe" for run in make()}
     assert len(experiments.recipe()) == MANY and not tried & {run.seed for run in experiments.recipe()}
 
