@@ -10,6 +10,7 @@ import typst
 
 from lib.fields import UserError, one_line_errors
 from lib.runs import ROOT
+from lib.sweeps import interval
 from lib.tracker import write_atomically, write_json
 
 REPORT = ROOT / "report"
@@ -38,13 +39,8 @@ def results_table(results: dict[str, Any]) -> list[str]:
     """The README's table of results: a row per result, each with the command that repeats it."""
     sanity, grokking, ablation = (results[key] for key in ("sanity", "grokking", "ablation"))
 
-    def interval(value: list[float | None]) -> str:
-        """ "410 [390–550]": median and its 95 % interval, open where the runs do not determine it."""
-        median, low, high = ("" if x is None else f"{x:,.0f}" for x in value)
-        return f"{median} [{low}–{high}]" if median else "not reached"
-
     def spread(runs: dict[str, Any], key: str) -> str:
-        """ "400 (390–480)": Kaplan-Meier median and range; ">" where a run did not get there."""
+        """ "400 (390–480)": Kaplan-Meier median and range, which is open where a run did not get there."""
         middle = runs["medians"][key]
         values = [run[key] for run in runs["runs"]]
         reached = [value for value in values if value is not None]
@@ -80,7 +76,7 @@ def results_table(results: dict[str, Any]) -> list[str]:
         ("The ablation's baseline (the starter's network, AdamW)", ablation["baseline"], "ablation"),
         ("The recipe that it leads to", ablation["recipe"], "recipe"),
     ):
-        milestones = ", ".join(f"{text} {interval(cell[t])}" for t, text in MILESTONES.items())
+        milestones = ", ".join(f"{text} {interval(*cell[t])}" for t, text in MILESTONES.items())
         seconds = f"{cell['seconds'][0]:.1f} s; lowest test accuracy after {cell['lowest']:.1%}"
         told = f"{cell['grokked']} of {cell['n']} seeds; {milestones}; {seconds}"
         rows.append((name, told, experiment))

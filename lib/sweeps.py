@@ -47,18 +47,18 @@ def table(cells: Cells, first: str) -> Markdown:
     for name, runs in cells.items():
         told = outcome(runs)
         share, low, high = told["p_grok"]
-        rows.append([name, f"{told['grokked']}/{told['n']}", f"{share:.0%} ({low:.0%}–{high:.0%})"])
+        rows.append([name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"])
         rows[-1] += [interval(*told[milestone]) for milestone in MILESTONES]
         rows[-1].append("–" if told["lowest"] is None else f"{told['lowest']:.1%}")
     return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:
-    """ "410 (390–550)"; an end that the runs do not determine is left open."""
+    """ "410 [390–550]"; an end that the runs do not determine is left open."""
     if median is None:
         return "–"
     show = ["" if value is None else f"{value:,.0f}" for value in (low, high)]
-    return f"{median:,.0f} ({show[0]}–{show[1]})"
+    return f"{median:,.0f} [{show[0]}–{show[1]}]"
 
 
 def middle(runs: Sequence[Run]) -> Run:
@@ -154,25 +154,3 @@ def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.legend(handles=key(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
     return figure
-
-
-def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
-    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies."""
-    names = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
-    values = {name: [run.summary[name] for run in runs] for name in names}
-    return {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
-
-
-def finals_table(cells: Cells, first: str) -> Markdown:
-    """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
-    head = [first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
-    for name, runs in cells.items():
-        row = [name]
-        for key, (median, low, high) in finals(runs).items():
-            show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
-            row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
-        told = outcome(runs)
-        row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
-        rows.append(row)
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from lib import experiments, figure_one, plots, sweeps
+from lib import experiments, plots, sweeps
 from lib.config import RunConfig
 from lib.experiments import BASELINE, CLAIM, CLAIMS, FACTORS, MANY, SEEDS
 from lib.runs import Run, censored, find
@@ -53,8 +52,8 @@ def test_outcome_counts_runs_that_do_not_get_there(cell: list[Run]) -> None:
 
 def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
     rows = sweeps.table({"all": cell, "none": cell[2:]}, "cell").data.splitlines()
-    assert rows[2].startswith("| all | 2/4 | 50% (15%–85%) | 10 (")
-    assert rows[3].startswith("| none | 0/2 | 0% (0%–66%) |") and rows[3].endswith("| – | – | – |")
+    assert rows[2].startswith("| all | 2/4 | 50% [15%–85%] | 10 [")
+    assert rows[3].startswith("| none | 0/2 | 0% [0%–66%] |") and rows[3].endswith("| – | – | – |")
     assert len({row.count("|") for row in rows}) == 1
 
 
@@ -76,19 +75,6 @@ def test_the_middle_run() -> None:
 
     runs = [Fake(None, 0.2), Fake(30, 1.0), Fake(None, 0.9), Fake(10, 1.0), Fake(20, 1.0)]
     assert sweeps.middle(runs) is runs[1] and sweeps.middle(runs[:3]) is runs[2]
-
-
-def test_the_table_of_answers(tiny: RunConfig, tmp_path: Path) -> None:
-    train(tiny.override({"train.keep_answers": True}), tmp_path)
-    run = Run(tmp_path)
-    cells, (seen, unseen) = figure_one.table(run, 40)
-    at = run.metrics["step"] == 40
-    sizes = tiny.data.split_sizes()
-    assert np.bincount(cells.ravel(), minlength=5)[[1, 4]].tolist() == [round(seen * sizes["train"]), 11]
-    assert seen == pytest.approx(run.metrics["train_acc"][at][0])
-    hits = sum(run.metrics[f"{name}_acc"][at][0] * sizes[name] for name in ("val", "test"))
-    assert unseen == pytest.approx(hits / (sizes["val"] + sizes["test"]))
-    assert len(figure_one.answers(run, [10, 20, 40]).axes) == 3
 
 
 def test_cells_have_the_promised_seeds() -> None:
