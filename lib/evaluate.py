@@ -61,12 +61,12 @@ def answers(model: Transformer, batch: Batch) -> Tensor:
 
 
 def answer_steps(config: TrainConfig) -> set[int]:
-    """The evaluations at which the answers are kept: each at least twice as late as the last, and the first after 0."""
+    """The evaluations at which the answers are kept: the first after 0, each half as late again, the last."""
     steps: list[int] = []
     for step in sorted(evaluation_steps(config))[1:]:
-        if not steps or step >= 2 * steps[-1]:
+        if not steps or step >= 1.5 * steps[-1]:
             steps.append(step)
-    return set(steps)
+    return {*steps, config.max_steps}
 
 
 def evaluation_steps(config: TrainConfig) -> set[int]:

@@ -1,9 +1,11 @@
 """The named experiments: each a function that returns its runs' configs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+Cells = dict[str, dict[str, Any]]  # name -> what it changes of a config
 
 MEMORIZE = RunConfig(
     data=DataConfig(task="text"),
@@ -19,17 +21,30 @@ DIVISION = RunConfig(
 )
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
+WARM_UP = DIVISION.override(
+    {"optim.schedule": "cosine", "optim.fall_steps": 500, "train.max_steps": 500, "train.batch_size": 1024}
+    | {"train.precision": "bfloat16"}
+)
+LONGER = {"train.max_steps": 1000, "optim.fall_steps": 1000}
+TRIALS: list[dict[str, Any]] = [
+    {"optim.lr": lr, "optim.weight_decay": decay} for lr in (5e-4, 1e-3, 2e-3) for decay in (0.1, 1.0)
+] + [{"train.batch_size": 512}]
+WATCHED = {"train.keep_answers": True, "train.eval_growth": 1.02}
+UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
     {
         "train.max_steps": 1000,
+        "train.eval_every": 20,
         "train.eval_growth": 1.05,
         "train.stop_at": 0.99,
         "train.go_on": 1.25,
         "train.precision": "bfloat16",
     }
 )
+# one layer from larger initial weights: a delay, and quick to train
+DELAYED = BASELINE.override({"model.n_layers": 1, "model.init_scale": 3, "train.max_steps": 1500})
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}
 RECIPE = DIVISION.override(
     MUON
@@ -39,19 +54,25 @@ RECIPE = DIVISION.override(
 )
 
 
-def vary(field: str, *values: Any) -> dict[str, dict[str, Any]]:
+def grid(rates: Sequence[float], decays: Sequence[float]) -> Cells:
+    """A cell for each pair of a learning rate and a weight decay."""
+    pairs = [(lr, decay) for lr in rates for decay in decays]
+    return {f"lr {lr:g}, wd {decay:g}": {"optim.lr": lr, "optim.weight_decay": decay} for lr, decay in pairs}
+
+
+def vary(field: str, *values: Any) -> Cells:
     """One cell per value of one field, named by the value."""
     return {f"{value:g}" if isinstance(value, float) else str(value): {field: value} for value in values}
 
 
 # the ablation: factor -> cell -> what it changes of BASELINE; the cell that changes nothing is the baseline itself
-FACTORS: dict[str, dict[str, dict[str, Any]]] = {
-    "weight decay": vary("optim.weight_decay", 0.0, 0.1, 0.3, 1.0, 2.0),
-    "learning rate": vary("optim.lr", 5e-4, 1e-3, 2e-3, 4e-3),
+FACTORS: dict[str, Cells] = {
+    "weight decay": vary("optim.weight_decay", 0.0, 0.1, 1.0, 2.0),
+    "learning rate": vary("optim.lr", 5e-4, 1e-3, 2e-3),
     "initial scale": vary("model.init_scale", 0.5, 1.0, 2.0, 4.0),
-    "train fraction": vary("data.train_fraction", 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8),
-    "batch size": vary("train.batch_size", 128, 256, 512, 1024),
-    "dropout": vary("model.dropout", 0.0, 0.2),
+    "train fraction": vary("data.train_fraction", 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8),
+    "batch size": vary("train.batch_size", 256, 512, 1024),
+    "dropout": vary("model.dropout", 0.0, 0.1),
     "Adam's β₂": vary("optim.beta2", 0.9, 0.98, 0.999),
     "warm-up steps": vary("optim.warmup_steps", 10, 100),
     "tokenizer": {"number": {}, "character": CHARACTERS},
@@ -65,7 +86,6 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
     "layers": vary("model.n_layers", 1, 2),
     "optimiser": {
         "AdamW": {},
-        "Adam, L2 1e-4": {"optim.name": "adam", "optim.weight_decay": 1e-4},
         "Adam, L2 1e-3": {"optim.name": "adam", "optim.weight_decay": 1e-3},
         "momentum": {"optim.name": "momentum", "optim.lr": 0.1, "optim.weight_decay": 1e-4},
         "Muon, lr 1e-3": MUON | {"optim.lr": 1e-3},
@@ -80,6 +100,24 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
     "products in": {"bfloat16": {}, "float32": {"train.precision": "float32"}},
 }
 CLAIMS = (MUON, {"train.precision": "float32"})
+# for DELAYED: AdamW on a wide grid; and on a small one AdamW, the methods said to shorten a delay, and Muon
+CLOCK = grid((1e-3, 2e-3, 4e-3), (1.0, 2.0, 4.0))
+METHODS: dict[str, tuple[dict[str, Any], Cells]] = {
+    "AdamW": ({}, grid((2e-3, 4e-3), (1.0, 2.0))),
+    "Grokfast": ({"optim.grokfast": 2.0}, grid((1e-3, 2e-3), (1.0, 2.0))),
+    "⊥Grad": ({"optim.orthogonal": True}, grid((1e-3, 2e-3), (1.0, 2.0))),
+    "StableMax": ({"model.output": "stablemax"}, grid((1e-3, 2e-3), (1.0, 2.0))),
+    "Muon": ({"optim.name": "muon"}, grid((5e-3, 1e-2), (1.0, 2.0))),
+}
+BEST = dict.fromkeys(METHODS, "lr 0.002, wd 2") | {"Muon": "lr 0.01, wd 1"}  # on the validation split
+MUON_GRID = grid((3e-3, 1e-2, 3e-2), (0.3, 1.0, 3.0))
+# the recipe with one part taken away
+PARTS: Cells = {
+    "AdamW for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
+    "constant learning rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0},
+    "no weight decay": {"optim.weight_decay": 0.0},
+    "four times the initial weights": {"model.init_scale": 4},
+}
 
 
 def memorize() -> list[RunConfig]:
@@ -114,22 +152,49 @@ def windows(size: int, batch_size: int) -> RunConfig:
 
 
 def grokking() -> list[RunConfig]:
-    """Division mod 97, AdamW with weight decay 1: the starter's network and the paper's, 3 seeds each."""
-    return [config.override({"seed": seed}) for config in (DIVISION, DIVISION_PAPER) for seed in range(3)]
+    """Division mod 97, AdamW: the starter's network and the paper's, and the starter's with a tenth of the decay."""
+    starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_PAPER.override({"train.max_steps": 4800})
+    little = DIVISION.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)
+    return [run for config in (starter, paper, little) for run in seeds(config, WATCHED, 3)]
 
 
 def grokking_init() -> list[RunConfig]:
-    """The control: each of the two networks with the other's initial weights, 3 seeds each."""
-    swapped = (
-        DIVISION.override({"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}),
-        DIVISION_PAPER.override({"model.init": "gpt2", "train.max_steps": 3000, "train.eval_every": 10}),
-    )
-    return [config.override({"seed": seed}) for config in swapped for seed in range(3)]
+    """The control: the starter's network with the paper's initial weights, 3 seeds."""
+    return seeds(DIVISION, {"model.init": "torch", "train.max_steps": 4200, "train.eval_every": 20}, 3)
 
 
 def seeds(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]:
     """A cell: `config` with the changes, under the seeds 0 to n - 1."""
     return [config.override(changes | {"seed": seed}) for seed in range(n)]
+
+
+def tuned(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]:
+    """The same under seeds that are for tuning only: 100 to 99 + n."""
+    return [config.override(changes | {"seed": seed}) for seed in range(100, 100 + n)]
+
+
+def add_sub_tuning() -> list[RunConfig]:
+    """The warm-up's hyper-parameters, chosen on the validation split of its hardest case."""
+    hardest = WARM_UP.override({"data.operation": "-", "data.p": 113})
+    return [run for trial in TRIALS for run in tuned(hardest, trial, 2)]
+
+
+def add_sub() -> list[RunConfig]:
+    """The warm-up: + and -, p = 97 and 113, 1 and 2 layers, 3 seeds each."""
+    cells = [{"data.operation": o, "data.p": p, "model.n_layers": n} for o in "+-" for p in (97, 113) for n in (1, 2)]
+    return [run for cell in cells for run in seeds(WARM_UP, cell, 3)]
+
+
+def add_sub_characters() -> list[RunConfig]:
+    """The warm-up with a token per digit, so that equations differ in length: p = 97."""
+    cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
+    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | LONGER | cell, 3)]
+
+
+def add_sub_adam() -> list[RunConfig]:
+    """The handout's plain Adam, without decay, on the warm-up's easiest case."""
+    adam = {"optim.name": "adam", "optim.weight_decay": 0.0, "data.operation": "+", "model.n_layers": 1}
+    return seeds(WARM_UP, adam, 3)
 
 
 def ablation() -> list[RunConfig]:
@@ -144,16 +209,45 @@ def ablation_cell(changes: dict[str, Any]) -> list[RunConfig]:
     return seeds(BASELINE, changes, n)
 
 
+def ablation_delayed() -> list[RunConfig]:
+    """Where there is a delay: learning rate × weight decay, 5 seeds each."""
+    return [run for cell in CLOCK.values() for run in seeds(DELAYED, cell, SEEDS)]
+
+
+def methods_tuning() -> list[RunConfig]:
+    """AdamW and what is said to be faster: four settings of each, judged on the validation split, 3 seeds each."""
+    cells = [method | cell for method, settings in METHODS.values() for cell in settings.values()]
+    return [run for cell in cells for run in tuned(DELAYED, cell, 3)]
+
+
+def methods() -> list[RunConfig]:
+    """Each with its best setting, 10 seeds that nothing was tuned on."""
+    best = [method | settings[BEST[name]] for name, (method, settings) in METHODS.items()]
+    return [run for cell in best for run in seeds(DELAYED, cell, CLAIM)]
+
+
+def recipe_tuning() -> list[RunConfig]:
+    """Learning rate × weight decay of the recipe, judged on the validation split, 3 seeds each."""
+    short = RECIPE.override({"train.max_steps": 400, "train.go_on": 1.5})
+    return [run for cell in MUON_GRID.values() for run in tuned(short, cell, 3)]
+
+
+def recipe_parts() -> list[RunConfig]:
+    """The recipe with one part taken away, 5 seeds each."""
+    short = RECIPE.override({"train.max_steps": 1000, "train.go_on": 2})
+    return [run for cell in PARTS.values() for run in seeds(short, cell, SEEDS)]
+
+
 def recipe() -> list[RunConfig]:
     """What the ablation recommends, on 20 seeds that nothing was tuned on, up to ten times T_grok."""
     return [RECIPE.override({"seed": seed}) for seed in range(1000, 1000 + MANY)]
 
 
 def grokking_slow() -> list[RunConfig]:
-    """The paper's network with Adam and no decay, as in the paper's Figure 1 (over an hour)."""
-    changes = {"optim.name": "adam", "optim.weight_decay": 0, "train.max_steps": 100_000}
-    log_spaced = {"train.eval_every": 10, "train.eval_growth": 1.02}
-    return [DIVISION_PAPER.override(changes | log_spaced | {"optim.decay": "matrices"})]  # nothing decays
+    """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
+    paper = DIVISION_PAPER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
+    adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
+    return [paper.override(adam), paper.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)]
 
 
 ALL: dict[str, Callable[[], list[RunConfig]]] = {
@@ -165,6 +259,15 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking": grokking,
     "grokking_init": grokking_init,
     "grokking_slow": grokking_slow,
+    "add_sub_tuning": add_sub_tuning,
+    "add_sub": add_sub,
+    "add_sub_characters": add_sub_characters,
+    "add_sub_adam": add_sub_adam,
     "ablation": ablation,
+    "ablation_delayed": ablation_delayed,
+    "methods_tuning": methods_tuning,
+    "methods": methods,
+    "recipe_tuning": recipe_tuning,
+    "recipe_parts": recipe_parts,
     "recipe": recipe,
 }

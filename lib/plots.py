@@ -100,6 +100,20 @@ def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str) ->
             axes.plot(steps, np.median(values, axis=0), color=color, ls=dash)
 
 
+def finish_grid(figure: Figure, panels: np.ndarray, colors: dict[str, str]) -> None:
+    """Scales and labels of a grid of learning curves, accuracy above and loss below, and one legend for all of it."""
+    accuracy, loss = panels.reshape(2, -1)
+    for axes in accuracy:
+        accuracy_axis(axes)
+    for axes in loss:
+        axes.set(ylabel="loss (nats)", yscale="log")
+    for axes in [*accuracy[1:], *loss[1:]]:
+        axes.set_ylabel("")
+    names = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
+    dashes = [Line2D([], [], color=GREY, ls=dash, label=name) for name, dash in (("train", "-"), ("test", "--"))]
+    figure.legend(handles=names + dashes, loc="outside upper center", ncols=len(names) + 2)
+
+
 def mark(axes: Axes, step: float, text: str, side: str) -> None:
     """A vertical line at a step, with its name on the left or the right."""
     axes.axvline(step, color=GREY, lw=0.8, ls=":")
@@ -198,6 +212,16 @@ def live_lesson(configs: Sequence[RunConfig], names: Sequence[float], max_steps:
         else:
             handle.update(figure)
     return runs
+
+
+def finish_control(panels: Sequence[Axes]) -> None:
+    """Scales and titles of the control: accuracy on the left, norms on the right."""
+    for axes in panels:
+        log_steps(axes)
+    panels[0].set_title("starter's network, paper's initial weights")
+    panels[1].set(ylabel="norm of the weight matrices", yscale="log")
+    panels[1].set_title("dots: T_grok")
+    panels[1].legend(bbox_to_anchor=(1, 1))
 
 
 def table(axes: Axes, rows: np.ndarray, p: int) -> None:

@@ -154,3 +154,25 @@ def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.legend(handles=key(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
     return figure
+
+
+def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
+    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies."""
+    names = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
+    values = {name: [run.summary[name] for run in runs] for name in names}
+    return {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
+
+
+def finals_table(cells: Cells, first: str) -> Markdown:
+    """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
+    head = [first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for name, runs in cells.items():
+        row = [name]
+        for key, (median, low, high) in finals(runs).items():
+            show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
+            row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
+        told = outcome(runs)
+        row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
+        rows.append(row)
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
