@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ RESULTS = REPORT / "results.json"
 
 
 MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay"}
-SECTIONS = ("ablation", "data", "grokking", "sanity")  # what the report and the README's table tell
+SECTIONS = ("ablation", "add_sub", "data", "grokking", "sanity")  # what the report and the README's table tell
 
 
 def results() -> dict[str, Any]:
@@ -37,7 +38,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 def results_table(results: dict[str, Any]) -> list[str]:
     """The README's table of results: a row per result, each with the command that repeats it."""
-    sanity, grokking, ablation = (results[key] for key in ("sanity", "grokking", "ablation"))
+    sanity, warm_up, grokking, ablation = (results[key] for key in ("sanity", "add_sub", "grokking", "ablation"))
 
     def spread(runs: dict[str, Any], key: str) -> str:
         """ "400 (390–480)": Kaplan-Meier median and range, which is open where a run did not get there."""
@@ -63,12 +64,22 @@ def results_table(results: dict[str, Any]) -> list[str]:
             "memorize_masked",
         ),
     ]
+    for name, cells, experiment in (
+        ("+ and − mod 97 and 113, 1 and 2 layers", warm_up["cells"], "add_sub"),
+        ("… a token per digit, mod 97", warm_up["characters"], "add_sub_characters"),
+        ("… plain Adam, + mod 97, 1 layer", {"Adam": warm_up["adam"]["Adam"]}, "add_sub_adam"),
+    ):
+        accuracies = [cell["test_acc"] for cell in cells.values()]
+        middle, worst = (f"{pick(x[at] for x in accuracies):.2%}" for pick, at in ((statistics.median, 0), (min, 1)))
+        n = sum(cell["n"] for cell in cells.values())
+        rows.append((name, f"test accuracy of {n} runs: median {middle}, lowest {worst}", experiment))
     for key, name, experiment in (
         ("starter", "Division mod 97, the starter's network", "grokking"),
+        ("starter_little", "… with weight decay 0.1", "grokking"),
         ("starter_large", "… with the paper's initial weights", "grokking_init"),
         ("paper", "Division mod 97, the paper's network", "grokking"),
-        ("paper_small", "… with the starter's initial weights", "grokking_init"),
-        ("slow", "… the paper's network, Adam, no weight decay", "grokking_slow"),
+        ("paper_little", "… with weight decay 0.1", "grokking_slow"),
+        ("slow", "… with Adam and no weight decay", "grokking_slow"),
     ):
         told = ", ".join(f"{text} {spread(grokking[key], t)}" for t, text in MILESTONES.items())
         rows.append((name, told, experiment))

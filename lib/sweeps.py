@@ -176,3 +176,34 @@ def finals_table(cells: Cells, first: str) -> Markdown:
         row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
         rows.append(row)
     return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+def trials(runs: Sequence[Run], n: int) -> list[dict[str, Any]]:
+    """What decided between settings, of `n` runs each that follow one another: the validation split, and it alone.
+
+    `setting`: the fields in which the settings differ; `solved`: per run, the first of three evaluations in a row with
+    99 % validation accuracy, or None; `val_acc`: per run, at its end.
+    """
+    settings = [runs[i : i + n] for i in range(0, len(runs), n)]
+    flat = [cell[0].config.flat() for cell in settings]
+    vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
+    return [
+        {
+            "setting": {name.partition(".")[2]: values[name] for name in vary},
+            "solved": [stats.steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in cell],
+            "val_acc": [run.summary["val_acc"] for run in cell],
+        }
+        for values, cell in zip(flat, settings, strict=True)
+    ]
+
+
+def trials_table(runs: Sequence[Run], n: int) -> Markdown:
+    """The same as a table, a row per setting."""
+    told = trials(runs, n)
+    head = [*told[0]["setting"], "99 % of val from step", "val accuracy at the end"]
+    rows = [head, ["---:"] * len(head)]
+    for trial in told:
+        solved = ", ".join("–" if step is None else f"{step:,}" for step in trial["solved"])
+        rows.append([*map(str, trial["setting"].values()), solved])
+        rows[-1].append(", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"]))
+    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lib import experiments, plots, sweeps
+from lib import experiments, figure_one, plots, sweeps
 from lib.config import RunConfig
 from lib.experiments import BASELINE, CLAIM, CLAIMS, FACTORS, MANY, SEEDS
 from lib.runs import Run, censored, find
@@ -94,3 +95,54 @@ def test_stored_sweeps_are_complete() -> None:
     for name, make in experiments.ALL.items():
         missing = [config.id for config in make() if find(name, config) is None]
         assert not missing, f"{name}: {missing}"
+
+
+def test_the_table_of_answers(tiny: RunConfig, tmp_path: Path) -> None:
+    train(tiny.override({"train.keep_answers": True}), tmp_path)
+    run = Run(tmp_path)
+    cells, (seen, unseen) = figure_one.table(run, 50)
+    at = run.metrics["step"] == 50
+    sizes = tiny.data.split_sizes()
+    assert np.bincount(cells.ravel(), minlength=5)[[1, 4]].tolist() == [round(seen * sizes["train"]), 11]
+    assert seen == pytest.approx(run.metrics["train_acc"][at][0])
+    hits = sum(run.metrics[f"{name}_acc"][at][0] * sizes[name] for name in ("val", "test"))
+    assert unseen == pytest.approx(hits / (sizes["val"] + sizes["test"]))
+    assert len(figure_one.answers(run, [10, 20, 50]).axes) == 3
+
+
+def test_figure_one_has_a_column_per_setting(cell: list[Run]) -> None:
+    plots.style()
+    paper, starter = figure_one.COLORS
+    figure = figure_one.curves({"(a)": {paper: cell[2:]}, "(b)": {paper: cell[:2], starter: cell}})
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["(a)", "(b)"] and len(figure.axes) == 6
+    marks = [[line.get_marker() for line in axes.lines].count("o") for axes in figure.axes[:2]]
+    assert marks == [1, 2 + 2 + 3 + 2]  # T_fit and T_grok of those that get there
+
+
+def test_the_last_evaluation_of_a_cell(cell: list[Run]) -> None:
+    for run, loss in zip(cell, (0.4, 0.1, 0.2, 0.3), strict=True):
+        run.summary |= {"test_loss": loss}
+    assert sweeps.finals(cell)["test_loss"] == [0.25, 0.1, 0.4]
+    rows = sweeps.finals_table({"all": cell}, "cell").data.splitlines()
+    assert rows[2].startswith("| all |") and "0.25 (0.1–0.4)" in rows[2]
+    assert rows[2].endswith("| 10 | 40 |") and len({row.count("|") for row in rows}) == 1
+
+
+def test_the_settings_that_were_tuned_are_among_those_tried() -> None:
+    tried = {run.override({"seed": 0}) for run in experiments.methods_tuning()}
+    assert {run.override({"seed": 0}) for run in experiments.methods()} <= tried
+    for tuning, used in (("methods_tuning", "methods"), ("recipe_tuning", "recipe"), ("add_sub_tuning", "add_sub")):
+        seeds = [{run.seed for run in experiments.ALL[name]()} for name in (tuning, used)]
+        assert not seeds[0] & seeds[1], "tuned on a seed that is reported"
+
+
+def test_trials_tell_what_differs_and_what_the_validation_split_says(tiny: RunConfig, tmp_path: Path) -> None:
+    runs = [made_up(tmp_path, tiny.override({"optim.lr": 0.1 if i < 2 else 0.2}), i, None, None) for i in range(4)]
+    for i, run in enumerate(runs):
+        run.metrics["val_acc"] = (run.metrics["step"] >= 10 * i).astype(float)
+        run.summary["val_acc"] = 1.0
+    runs[3].metrics["val_acc"][:] = 0
+    told = sweeps.trials(runs, 2)
+    assert [trial["setting"] for trial in told] == [{"lr": runs[0].config.optim.lr}, {"lr": runs[2].config.optim.lr}]
+    assert [trial["solved"] for trial in told] == [[0, 10], [20, None]]
+    assert "| 20, – |" in sweeps.trials_table(runs, 2).data
