@@ -22,13 +22,14 @@ DIVISION = RunConfig(
 DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
 
 WARM_UP = DIVISION.override(
-    {"optim.schedule": "cosine", "optim.fall_steps": 500, "train.max_steps": 500, "train.batch_size": 1024}
-    | {"train.precision": "bfloat16"}
+    {"optim.schedule": "cosine", "optim.fall_steps": 1500, "train.max_steps": 1500}
+    | {"train.eval_growth": 1.05, "train.precision": "bfloat16"}
 )
-LONGER = {"train.max_steps": 1000, "optim.fall_steps": 1000}
 TRIALS: list[dict[str, Any]] = [
-    {"optim.lr": lr, "optim.weight_decay": decay} for lr in (5e-4, 1e-3, 2e-3) for decay in (0.1, 1.0)
-] + [{"train.batch_size": 512}]
+    *({"optim.lr": lr} for lr in (5e-4, 1e-3, 2e-3)),
+    {"optim.weight_decay": 0.1},
+    {"train.batch_size": 1024},
+]
 WATCHED = {"train.keep_answers": True, "train.eval_growth": 1.02}
 UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
@@ -188,7 +189,7 @@ def add_sub() -> list[RunConfig]:
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | LONGER | cell, 3)]
+    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | cell, 3)]
 
 
 def add_sub_adam() -> list[RunConfig]:
