@@ -154,7 +154,7 @@ def windows(size: int, batch_size: int) -> RunConfig:
 
 def grokking() -> list[RunConfig]:
     """Division mod 97, AdamW: the starter's network and the paper's, and the starter's with a tenth of the decay."""
-    starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_PAPER.override({"train.max_steps": 4800})
+    starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_PAPER.override({"train.max_steps": 6000})
     little = DIVISION.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)
     return [run for config in (starter, paper, little) for run in seeds(config, WATCHED, 3)]
 
