@@ -37,7 +37,6 @@ SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim 
 BASELINE = DIVISION.override(
     {
         "train.max_steps": 1000,
-        "train.eval_every": 20,
         "train.eval_growth": 1.05,
         "train.stop_at": 0.99,
         "train.go_on": 1.25,
@@ -45,7 +44,9 @@ BASELINE = DIVISION.override(
     }
 )
 # one layer from larger initial weights: a delay, and quick to train
-DELAYED = BASELINE.override({"model.n_layers": 1, "model.init_scale": 3, "train.max_steps": 1500})
+DELAYED = BASELINE.override(
+    {"model.n_layers": 1, "model.init_scale": 3, "train.max_steps": 1500, "train.eval_every": 20}
+)
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}
 RECIPE = DIVISION.override(
     MUON
@@ -161,7 +162,7 @@ def grokking() -> list[RunConfig]:
 
 def grokking_init() -> list[RunConfig]:
     """The control: the starter's network with the paper's initial weights, 3 seeds."""
-    return seeds(DIVISION, {"model.init": "torch", "train.max_steps": 4200, "train.eval_every": 20}, 3)
+    return seeds(DIVISION, {"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}, 3)
 
 
 def seeds(config: RunConfig, changes: dict[str, Any], n: int) -> list[RunConfig]:

@@ -207,3 +207,23 @@ def trials_table(runs: Sequence[Run], n: int) -> Markdown:
         rows.append([*map(str, trial["setting"].values()), solved])
         rows[-1].append(", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"]))
     return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+
+
+def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
+    """All cells, the quickest first: T_grok over that of the baseline's run with the same seed.
+
+    Median and range over the seeds on which the baseline groks; a run that does not counts as later than any.
+    """
+    by_seed = {run.config.seed: run.t_grok for run in baseline if run.t_grok is not None}
+    rows = []
+    for name, cells in factors.items():
+        for label, runs in cells.items():
+            paired = [run for run in runs if run.config.seed in by_seed]
+            ratios = sorted((run.t_grok or np.inf) / by_seed[run.config.seed] for run in paired)
+            low, middle, high = ratios[0], float(np.median(ratios)), ratios[-1]
+            grokked = sum(run.t_grok is not None for run in runs)
+            shown = ["∞" if value == np.inf else f"{value:.2f}" for value in (middle, low, high)]
+            row = f"| {name} | {label} | {grokked}/{len(runs)} | {shown[0]} ({shown[1]}–{shown[2]}) |"
+            rows.append((middle, -grokked, low, row))
+    head = ["| factor | cell | grokked | T_grok ÷ baseline's |", "| --- | --- | ---: | ---: |"]
+    return Markdown("\n".join(head + [row for *_, row in sorted(rows)]))
