@@ -33,6 +33,7 @@ TRIALS: list[dict[str, Any]] = [
 WATCHED = {"train.keep_answers": True, "train.eval_growth": 1.02}
 UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
+LONGER = {"train.max_steps": 3000, "optim.fall_steps": 3000}
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
     {
@@ -190,7 +191,7 @@ def add_sub() -> list[RunConfig]:
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | cell, 3)]
+    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | LONGER | cell, 3)]
 
 
 def add_sub_adam() -> list[RunConfig]:

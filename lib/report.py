@@ -9,8 +9,9 @@ from typing import Any
 
 import typst
 
+from lib import experiments
 from lib.fields import UserError, one_line_errors
-from lib.runs import ROOT
+from lib.runs import ROOT, stored
 from lib.sweeps import interval
 from lib.tracker import write_atomically, write_json
 
@@ -26,7 +27,7 @@ def results() -> dict[str, Any]:
     return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
 
 
-def record(section: str, values: dict[str, Any]) -> None:
+def record(section: str, values: Any) -> None:
     """Put a notebook's numbers under `section` of results.json, the only place the report takes numbers from."""
     write_json(RESULTS, dict(sorted((results() | {section: values}).items())))
 
@@ -34,6 +35,23 @@ def record(section: str, values: dict[str, Any]) -> None:
 def write_lines(path: Path, lines: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines) + "\n")
+
+
+def costs() -> list[dict[str, Any]]:
+    """What each experiment is made of: runs, the seeds among them, optimiser steps, and minutes of training steps."""
+    told = []
+    for name, make in experiments.ALL.items():
+        runs = [stored(name, config) for config in make()]
+        told.append(
+            {
+                "name": name,
+                "runs": len(runs),
+                "seeds": len({run.config.seed for run in runs}),
+                "steps": sum(run.summary["steps"] for run in runs),
+                "minutes": sum(run.summary["seconds"] for run in runs) / 60,
+            }
+        )
+    return told
 
 
 def results_table(results: dict[str, Any]) -> list[str]:
@@ -124,6 +142,7 @@ def main() -> int:
     missing = [name for name in SECTIONS if name not in results()]
     if missing:
         raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
+    record("experiments", costs())
     fill_readme()
     print(build().relative_to(ROOT))
     return 0
