@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import experiments, figure_one, plots, sweeps
+from lib import ablation_figures, experiments, figure_one, plots, sweeps
 from lib.config import RunConfig
 from lib.experiments import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
 from lib.runs import Run, censored, find, run_all
@@ -61,11 +61,11 @@ def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
 def test_every_run_has_its_mark(cell: list[Run]) -> None:
     plots.style()
     cells = {"all": cell, "none": cell[2:]}
-    figure = sweeps.factor(cells, "made up")
+    figure = ablation_figures.factor(cells, "made up")
     marks = [line.get_marker() for line in figure.axes[1].lines]
     assert marks.count(">") == 4 and marks.count("o") == 3 + 2 + 1  # T_fit three times and once, T_grok twice
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["all", "none"]
-    summary = sweeps.summary({"factor": cells}, 40)
+    summary = ablation_figures.summary({"factor": cells}, 40)
     assert [line.get_marker() for line in summary.axes[0].lines].count(">") == 4
 
 
@@ -75,7 +75,7 @@ def test_the_middle_run() -> None:
             self.t_grok, self.summary = t_grok, {"test_acc": test_acc}
 
     runs = [Fake(None, 0.2), Fake(30, 1.0), Fake(None, 0.9), Fake(10, 1.0), Fake(20, 1.0)]
-    assert sweeps.middle(runs) is runs[1] and sweeps.middle(runs[:3]) is runs[2]
+    assert ablation_figures.middle(runs) is runs[1] and ablation_figures.middle(runs[:3]) is runs[2]
 
 
 def test_cells_have_the_promised_seeds() -> None:
