@@ -37,6 +37,8 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
                 plots.learning_curves(axes, runs, metric, COLORS[name])
             for run in runs:
                 plots.curve(column[2], run, "matrix_norm", color=COLORS[name], lw=1)
+                if np.isnan(run.metrics["matrix_norm"]).all():
+                    column[2].text(0.5, 0.5, "not recorded", transform=column[2].transAxes, ha="center", fontsize=8)
             height = 1.08 + 0.07 * list(COLORS).index(name)
             for run in runs:
                 for step, fill in ((run.t_fit, "white"), (run.t_grok, COLORS[name])):
