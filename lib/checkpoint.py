@@ -15,12 +15,21 @@ from lib.tokenizer import Tokenizer
 from lib.tracker import read_config, write_atomically
 
 WEIGHTS = "model.safetensors"
+SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safetensors, in float16
 
 
-def save_weights(path: Path, model: Transformer, config: RunConfig, tokenizer: Tokenizer, step: int) -> None:
+def save_weights(
+    path: Path,
+    model: Transformer,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    step: int,
+    dtype: torch.dtype = torch.float32,
+) -> None:
     """Write the weights. One metadata key, because with several their order, and so the bytes, would vary."""
+    path.parent.mkdir(exist_ok=True)
     about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in model.state_dict().items()}
     write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
 
 

@@ -144,7 +144,8 @@ class TrainConfig(Section):
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
     stop_at: float = option(0.0, "solved: three evaluations in a row with this held-out accuracy; 0: off")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
-    keep_answers: bool = option(False, "keep the answers to all equations at some 20 steps, log-spaced, in answers.npz")
+    keep_answers: bool = option(False, "keep the answers to all equations at some 15 steps, log-spaced, in answers.npz")
+    keep_weights: bool = option(False, "keep the weights at some 30 steps, log-spaced, in weights/")
     precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")
 
     def check(self) -> None:

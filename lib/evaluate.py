@@ -60,11 +60,11 @@ def answers(model: Transformer, batch: Batch) -> Tensor:
     return torch.cat(best).to(torch.int16).cpu()
 
 
-def answer_steps(config: TrainConfig) -> set[int]:
-    """The evaluations at which the answers are kept: the first after 0, each half as late again, the last."""
+def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
+    """Some of the evaluations: the first after 0, each at least `growth` times as late as the one before, the last."""
     steps: list[int] = []
     for step in sorted(evaluation_steps(config))[1:]:
-        if not steps or step >= 1.5 * steps[-1]:
+        if not steps or step >= growth * steps[-1]:
             steps.append(step)
     return {*steps, config.max_steps}
 

@@ -246,6 +246,17 @@ def recipe() -> list[RunConfig]:
     return [RECIPE.override({"seed": seed}) for seed in range(1000, 1000 + MANY)]
 
 
+def mechanism() -> list[RunConfig]:
+    """Networks to look into: DELAYED on 10 seeds, to three times T_grok, the first with its weights on the way."""
+    first, *others = seeds(DELAYED, {"train.max_steps": 4000, "train.go_on": 3}, CLAIM)
+    return [first.override({"train.keep_weights": True}), *others]
+
+
+def isomorphism() -> list[RunConfig]:
+    """Subtraction modulo 96, which is division modulo 97 without the zero, on the same network and seeds."""
+    return seeds(DELAYED, {"data.operation": "-", "data.p": 96, "train.max_steps": 4000}, CLAIM)
+
+
 def grokking_slow() -> list[RunConfig]:
     """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
     paper = DIVISION_PAPER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
@@ -273,4 +284,6 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "recipe_tuning": recipe_tuning,
     "recipe_parts": recipe_parts,
     "recipe": recipe,
+    "mechanism": mechanism,
+    "isomorphism": isomorphism,
 }

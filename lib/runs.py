@@ -92,6 +92,14 @@ class Run:
             raise UserError(f"{self.path}: keeps no answers; train it with train.keep_answers=true")
         return read_answers((self.path / "answers.npz").read_bytes())
 
+    @property
+    def snapshots(self) -> dict[int, Path]:
+        """Step -> weights file. Raises UserError unless the run was trained with train.keep_weights."""
+        files = {int(path.stem): path for path in (self.path / checkpoint.SNAPSHOTS).glob("*.safetensors")}
+        if not files:
+            raise UserError(f"{self.path}: keeps no weights on the way; train it with train.keep_weights=true")
+        return dict(sorted(files.items()))
+
     @cached_property
     def _loaded(self) -> tuple[Transformer, Tokenizer, RunConfig]:
         if not isinstance(self.path, Path):

@@ -18,7 +18,7 @@ from torch import Tensor
 from lib import arithmetic, checkpoint, stats, text
 from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
-from lib.evaluate import answer_steps, answers, evaluate, evaluation_steps, precision, scored_logits
+from lib.evaluate import answers, evaluate, evaluation_steps, precision, scored_logits, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb
 from lib.model import Transformer
@@ -50,7 +50,8 @@ class Trainer:
         self.model = Transformer(config.model, self.data.tokenizer.vocab_size).to(device)
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
         self.tracker = ExperimentTracker(folder, config, device)
-        self.eval_steps, self.answer_steps = evaluation_steps(config.train), answer_steps(config.train)
+        self.eval_steps = evaluation_steps(config.train)
+        self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.2))
         self.step, self.last_step = 0, config.train.max_steps
         self.losses: list[Tensor] = []  # of the steps since the last evaluation, still on the device
         self.grad_norm: Tensor | None = None  # of the step before the next evaluation, before clipping
@@ -76,8 +77,7 @@ class Trainer:
             except Diverged as diverged:
                 self.finish(diverged_at=diverged.step)
             else:
-                weights = self.folder / checkpoint.WEIGHTS
-                checkpoint.save_weights(weights, self.model, self.config, self.data.tokenizer, self.step)
+                self.save_weights(checkpoint.WEIGHTS, torch.float32)
                 self.finish()
 
     def take_step(self) -> None:
@@ -122,6 +122,8 @@ class Trainer:
             with precision(self.config.train, self.device):
                 given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
             self.tracker.keep_answers(self.step, given)
+        if self.config.train.keep_weights and self.step in self.weight_steps:
+            self.save_weights(f"{checkpoint.SNAPSHOTS}/{self.step}.safetensors", torch.float16)
         self.save_state()
         return row
 
@@ -173,6 +175,10 @@ class Trainer:
             lr = self.optimizer.lr(diverged_at - 1)
             self.tracker.note(f"diverged: the loss of step {diverged_at} is not finite; learning rate {lr:g}, {before}")
         self.tracker.finish(summary, keep_state=diverged_at is not None)
+
+    def save_weights(self, name: str, dtype: torch.dtype) -> None:
+        path, tokenizer = self.folder / name, self.data.tokenizer
+        checkpoint.save_weights(path, self.model, self.config, tokenizer, self.step, dtype)
 
     def save_state(self) -> None:
         """All that the rest of the run depends on; the order of the batches follows from the step."""

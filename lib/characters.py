@@ -1,0 +1,122 @@
+"""The multiplicative characters of the numbers modulo p: the basis in which division is subtraction.
+
+With g a primitive root modulo p, every x from 1 to p - 1 is a power g^l of it, and l = log x is its discrete logarithm
+modulo n = p - 1. Then a / b = c means log a - log b = log c (mod n): division modulo p is subtraction modulo p - 1.
+The functions x -> exp(2 pi i k log x / n) are the characters; as functions of l they are the Fourier basis of Z_n.
+0 has no logarithm, so a = 0 is left out here and has to be looked at apart.
+
+Arrays over numbers are in the order of their logarithms, x = 1, g, g², …; the same functions serve the integer basis
+if they are given arrays in the order 0, 1, 2, …
+"""
+
+import numpy as np
+
+
+def primitive_root(p: int) -> int:
+    """The least g whose powers are all of 1 … p - 1; p prime."""
+    n = p - 1
+    factors = [q for q in range(2, n + 1) if n % q == 0 and all(q % i for i in range(2, q))]
+    return next(g for g in range(1, p) if all(pow(g, n // q, p) != 1 for q in factors))
+
+
+def powers(p: int) -> np.ndarray:
+    """1, g, g², …, g^(p - 2) modulo p: (p - 1,) int64, the numbers in the order of their logarithms."""
+    g = primitive_root(p)
+    return np.array([pow(g, exponent, p) for exponent in range(p - 1)])
+
+
+def logarithms(p: int) -> np.ndarray:
+    """log x for x = 0 … p - 1: (p,) int64; -1 for 0, which has none."""
+    logs = np.full(p, -1)
+    logs[powers(p)] = np.arange(p - 1)
+    return logs
+
+
+def spectrum(table: np.ndarray) -> np.ndarray:
+    """Power of each frequency k = 1 … n // 2 along the first axis of (n, …), as shares of their sum: (n // 2,).
+
+    The squared length of the projection on cos(2 pi k l / n) and sin(2 pi k l / n), over all columns; for even n the
+    last is the alternating sign alone (of p - 1 numbers in the order of their logarithms: the Legendre symbol).
+    """
+    n = len(table)
+    power = (np.abs(np.fft.rfft(table.reshape(n, -1), axis=0)) ** 2).sum(1)[1:]
+    power[: (n - 1) // 2] *= 2  # k and n - k
+    return power / power.sum()
+
+
+def gini(x: np.ndarray) -> float:
+    """Gini's coefficient of non-negative numbers: 0 if all are equal, near 1 if one holds all.
+
+    sum_i (2 i - n - 1) x_i / (n sum x), x ascending, i = 1 … n.
+    """
+    n = len(x)
+    return float((2 * np.arange(1, n + 1) - n - 1) @ np.sort(x) / (n * x.sum()))
+
+
+def key_frequencies(shares: np.ndarray, enough: float = 0.9) -> list[int]:
+    """The fewest frequencies, from 1, whose shares of a spectrum add up to `enough`; ascending."""
+    order = np.argsort(shares)[::-1]
+    n = int(np.searchsorted(np.cumsum(shares[order]), enough)) + 1
+    return sorted(int(k) + 1 for k in order[:n])
+
+
+def family(logits: np.ndarray, frequencies: list[int] | None = None) -> np.ndarray:
+    """The part of logits (n, n, C) over (log a, log b) that depends on log a - log b alone, and only at `frequencies`.
+
+    That is the span of cos(2 pi k (la - lb) / n) and the sine, k in `frequencies` (default: all), constants left out:
+    the modes (k, -k) and (-k, k) of the two-dimensional Fourier transform. In terms of products of one-dimensional
+    ones (c c + s s) / √2 and (s c - c s) / √2, as for addition (c c - s s) / √2 and (s c + c s) / √2 in Nanda et al.
+    2023 (arXiv 2301.05217). A mask on pairs of modes, not the outer product of two masks, which would keep more.
+    """
+    n = logits.shape[0]
+    kept = range(1, n // 2 + 1) if frequencies is None else frequencies
+    modes = np.fft.fft2(logits, axes=(0, 1))
+    mask = np.zeros((n, n, 1))
+    for k in kept:
+        mask[k, -k] = mask[-k, k] = 1
+    return np.fft.ifft2(modes * mask, axes=(0, 1)).real
+
+
+def family_spectrum(logits: np.ndarray) -> np.ndarray:
+    """The share of each frequency k = 1 … n // 2 in the variance of `family(logits)`: (n // 2,)."""
+    n = logits.shape[0]
+    differences = np.array([np.roll(logits, -i, axis=0)[np.arange(n), np.arange(n)].mean(0) for i in range(n)])
+    return spectrum(differences)
+
+
+def profile(logits: np.ndarray) -> tuple[np.ndarray, float]:
+    """What logits (n, n, n) over (log a, log b, log c) owe to s = log a - log b - log c alone.
+
+    Their mean over all with the same s, (n,), and the share of their variance that it explains; both after the mean
+    over c is taken off, which no softmax sees. Its Fourier coefficients are the alpha_k of
+    logit = sum_k alpha_k cos(2 pi k (log a - log b - log c) / n).
+    """
+    n = logits.shape[0]
+    centred = logits - logits.mean(2, keepdims=True)
+    la, lb, lc = np.ogrid[:n, :n, :n]
+    s = (la - lb - lc) % n
+    means = np.bincount(s.ravel(), centred.ravel(), n) / n**2
+    rest = centred - means[s]
+    return means, float(1 - (rest**2).sum() / (centred**2).sum())
+
+
+def purity(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For neurons (n, n, F) over (log a, log b): each one's frequency (F,), and its share of the variance (F,).
+
+    The share of the modes made of the constant, cos k and sin k in either variable; after Nanda et al. 2023.
+    """
+    n = activations.shape[0]
+    power = np.abs(np.fft.fft2(activations, axes=(0, 1))) ** 2
+    power[0, 0] = 0
+    by_frequency = []
+    for k in range(1, n // 2 + 1):
+        own = sorted({0, k, n - k})
+        by_frequency.append(power[np.ix_(own, own)].sum((0, 1)))
+    shares = np.array(by_frequency) / np.maximum(power.sum((0, 1)), 1e-30)
+    return shares.argmax(0) + 1, shares.max(0)
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
+    """Mean negative log-likelihood in nats of targets (N,) under logits (N, C)."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(targets)), targets]).mean())
