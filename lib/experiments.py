@@ -188,6 +188,12 @@ def add_sub() -> list[RunConfig]:
     return [run for cell in cells for run in seeds(WARM_UP, cell, 3)]
 
 
+def add_sub_longer() -> list[RunConfig]:
+    """The cell in which a seed is not done after 1,500 steps, with more of them."""
+    cell = {"data.operation": "+", "data.p": 113, "train.max_steps": 5000, "optim.fall_steps": 5000}
+    return seeds(WARM_UP, cell, 3)
+
+
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
@@ -275,6 +281,7 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking_slow": grokking_slow,
     "add_sub_tuning": add_sub_tuning,
     "add_sub": add_sub,
+    "add_sub_longer": add_sub_longer,
     "add_sub_characters": add_sub_characters,
     "add_sub_adam": add_sub_adam,
     "ablation": ablation,
