@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,3 +135,37 @@ def progress(path: Path, keys: list[int]) -> dict[str, float]:
         "excluded": inside.loss(inside.logits - part, seen),
         "gini": characters.gini(characters.spectrum(inside.embedding)),
     }
+
+
+def measures(inside: Inside) -> dict[str, Any]:
+    """What a network's embedding and logits are made of, and how well it divides with a part of its logits alone.
+
+    `gini` of the embedding's spectrum, `gini_integers` with the numbers in their own order; the `keys`; the share of
+    the logits' variance `explained` by log a - log b - log c; accuracies over all pairs: of the `whole`, of the `key`
+    frequencies' part or the whole `family` with the mean logits, and of what is left without either.
+    """
+    own = np.argsort(order(inside.data))
+    n = len(own)
+    keys = key_frequencies(inside)
+    mean = inside.logits.mean((0, 1), keepdims=True)
+    key, family = characters.family(inside.logits, keys), characters.family(inside.logits)
+    return {
+        "gini": characters.gini(characters.spectrum(inside.embedding)),
+        "gini_integers": characters.gini(characters.spectrum(inside.embedding[own])),
+        "keys": keys,
+        "explained": characters.profile(inside.logits[:, :, :n])[1],
+        "whole": inside.accuracy(inside.logits),
+        "key": inside.accuracy(mean + key),
+        "family": inside.accuracy(mean + family),
+        "no_key": inside.accuracy(inside.logits - key),
+        "no_family": inside.accuracy(inside.logits - family),
+    }
+
+
+def zero_row(model: Transformer, tokenizer: Tokenizer, data: DataConfig) -> tuple[float, float]:
+    """Share of the equations 0 / b answered with 0, and the length of 0's embedding over that of the others' mean."""
+    op, equals = tokenizer.encode(data.operation + "=")
+    with torch.no_grad():
+        answers = model(torch.tensor([[0, op, b, equals] for b in range(1, data.p)]), last=True).argmax(1)
+        lengths = model.embed.weight[: data.p].norm(dim=1)
+    return float((answers == 0).float().mean()), float(lengths[0] / lengths[1:].mean())

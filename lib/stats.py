@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 SOLVED = 0.99  # the accuracy that counts as fitted or grokked
 PATIENCE = 3  # evaluations in a row that make it last
 
@@ -77,3 +79,16 @@ def median_time(
 
     median = next((time for time, share, _ in rows if share <= 0.5), None)
     return median, first_below(z), first_below(-z)
+
+
+def permutation_test(x: Sequence[float], y: Sequence[float], n: int = 10_000, seed: int = 0) -> float:
+    """How often, if x and y are shuffled together, the means of log x and log y are as far apart as they are: p value.
+
+    Fisher's permutation test, two-sided, with `n` shuffles; for positive times without censoring.
+    """
+    both = np.log([*x, *y])
+    apart = abs(both[: len(x)].mean() - both[len(x) :].mean())
+    random = np.random.RandomState(seed)
+    shuffled = np.array([random.permutation(both) for _ in range(n)])
+    means = shuffled[:, : len(x)].mean(1) - shuffled[:, len(x) :].mean(1)
+    return float((1 + (np.abs(means) >= apart - 1e-12).sum()) / (1 + n))

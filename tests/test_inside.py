@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib import arithmetic, characters, inside
+from lib import arithmetic, characters, inside, plots
+from lib import inside_figures as figures
 from lib.checkpoint import load_weights
 from lib.config import RunConfig
 from lib.fields import UserError
@@ -87,3 +88,27 @@ def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> Non
     train(tiny, tmp_path)
     with pytest.raises(UserError, match=r"train\.keep_weights=true"):
         _ = Run(tmp_path).snapshots
+
+
+def test_measures_of_a_network_that_cannot_divide_and_pictures_of_it(division: RunConfig) -> None:
+    torch.manual_seed(0)
+    tokenizer = NumberTokenizer(13, "/")
+    model = Transformer(division.model, tokenizer.vocab_size).eval()
+    seen = inside.look(model, tokenizer, division.data)
+    told = inside.measures(seen)
+    assert told["whole"] < 0.5 and told["gini"] == pytest.approx(told["gini_integers"], abs=0.3)
+    assert 0 <= inside.zero_row(model, tokenizer, division.data)[0] <= 1
+    plots.style()
+    tables = figures.tables(division.data).axes[1].images[0].get_array()
+    assert (tables == np.subtract.outer(np.arange(12), np.arange(12)) % 12).all()
+    assert len(figures.spectra(seen).axes[0].patches) == 6 and len(figures.circles(seen, [1, 6]).axes) == 2
+    assert len(figures.attention({"tiny": seen}).axes) == 2 and len(figures.neurons({"tiny": seen}).axes[0].lines) == 3
+    assert figures.seeds_frequencies([seen, seen]).axes[0].images[0].get_array().shape == (2, 6)
+    assert figures.logit_waves(seen).axes[0].lines[0].get_ydata().size == 12
+
+
+def test_coordinates_in_a_plane_of_the_embedding() -> None:
+    angle = 2 * np.pi * 3 * np.arange(12) / 12
+    directions = np.linalg.qr(np.random.RandomState(0).rand(8, 2))[0].T
+    x, y = figures.plane(5 + np.stack([np.cos(angle), np.sin(angle)], 1) @ directions, 3)
+    assert np.hypot(x, y) == pytest.approx(1)

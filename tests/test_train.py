@@ -428,3 +428,9 @@ def test_milestones() -> None:
     assert stats.steps_to_fit(steps, accuracy) == 10
     assert stats.steps_to_grok(steps, accuracy) == 40
     assert stats.steps_to_grok(steps[:6], accuracy[:6]) is None
+
+
+def test_permutation_test() -> None:
+    assert stats.permutation_test([100, 101, 102, 103], [400, 401, 402, 403]) == pytest.approx(2 / 70, abs=0.005)
+    assert stats.permutation_test([1, 10, 100], [100, 1, 10]) == 1
+    assert stats.permutation_test([1, 2], [1, 2], seed=1) == 1
