@@ -189,9 +189,9 @@ def add_sub() -> list[RunConfig]:
 
 
 def add_sub_longer() -> list[RunConfig]:
-    """The cell in which a seed is not done after 1,500 steps, with more of them."""
-    cell = {"data.operation": "+", "data.p": 113, "train.max_steps": 5000, "optim.fall_steps": 5000}
-    return seeds(WARM_UP, cell, 3)
+    """The two cells in which a seed is not done after 1,500 steps, with more of them."""
+    longer = {"data.p": 113, "train.max_steps": 4000, "optim.fall_steps": 4000}
+    return [run for o in "+-" for run in seeds(WARM_UP, longer | {"data.operation": o}, 3)]
 
 
 def add_sub_characters() -> list[RunConfig]:
