@@ -32,6 +32,7 @@ def split(config: DataConfig) -> dict[str, np.ndarray]:
     NumPy's legacy generator, because its stream is guaranteed never to change.
     """
     rows = equations(config.operation, config.p)
+    rows = rows[rows[:, 0] >= config.skip_zero]
     rows = rows[np.random.RandomState(config.split_seed).permutation(len(rows))]
     cuts = np.cumsum(list(config.split_sizes().values()))[:-1]
     return dict(zip(config.split_sizes(), np.split(rows, cuts), strict=True))

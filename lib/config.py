@@ -24,6 +24,7 @@ class DataConfig(Section):
     train_fraction: float = option(0.5, "share of all equations to train on")
     val_fraction: float = option(0.1, "share of all equations to tune on; the rest is the test split")
     split_seed: int = option(0, "seed of the one permutation that makes the splits; apart from the run's own seed")
+    skip_zero: bool = option(False, "leave out all equations with a = 0, which division cannot reach by logarithms")
     tokenizer: Literal["number", "character"] = option("number", "a token per number, or per digit (padded batches)")
     text: str = option("I love machine learning", "the text to memorise")
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
@@ -31,7 +32,7 @@ class DataConfig(Section):
 
     @property
     def n_equations(self) -> int:
-        return self.p * (self.p - 1 if self.operation == "/" else self.p)
+        return (self.p - self.skip_zero) * (self.p - (self.operation == "/"))
 
     def split_sizes(self) -> dict[str, int]:
         """Number of equations in train, val and test; they add up to `n_equations`."""
@@ -144,8 +145,10 @@ class TrainConfig(Section):
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
     stop_at: float = option(0.0, "solved: three evaluations in a row with this held-out accuracy; 0: off")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
-    keep_answers: bool = option(False, "keep the answers to all equations at some 15 steps, log-spaced, in answers.npz")
-    keep_weights: bool = option(False, "keep the weights at some 30 steps, log-spaced, in weights/")
+    keep_answers: bool = option(
+        False, "keep the answers to all equations in answers.npz, at steps 1.5 times apart and the last"
+    )
+    keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.2 times apart and the last")
     precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")
 
     def check(self) -> None:

@@ -61,12 +61,12 @@ def answers(model: Transformer, batch: Batch) -> Tensor:
 
 
 def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
-    """Some of the evaluations: the first after 0, each at least `growth` times as late as the one before, the last."""
+    """Some of the evaluations: the first after 0, and each at least `growth` times as late as the one before."""
     steps: list[int] = []
     for step in sorted(evaluation_steps(config))[1:]:
         if not steps or step >= growth * steps[-1]:
             steps.append(step)
-    return {*steps, config.max_steps}
+    return set(steps)
 
 
 def evaluation_steps(config: TrainConfig) -> set[int]:

@@ -102,7 +102,14 @@ FACTORS: dict[str, Cells] = {
     },
     "products in": {"bfloat16": {}, "float32": {"train.precision": "float32"}},
 }
-CLAIMS = (MUON, {"train.precision": "float32"})
+CLAIMS = (
+    MUON,
+    {"train.precision": "float32"},
+    {"optim.weight_decay": 0.0},
+    {"model.init_scale": 2.0},
+    {"model.init_scale": 4.0},
+    {"train.batch_size": 1024},
+)
 # for DELAYED: AdamW on a wide grid; and on a small one AdamW, the methods said to shorten a delay, and Muon
 CLOCK = grid((1e-3, 2e-3, 4e-3), (1.0, 2.0, 4.0))
 METHODS: dict[str, tuple[dict[str, Any], Cells]] = {
@@ -116,7 +123,8 @@ BEST = dict.fromkeys(METHODS, "lr 0.002, wd 2") | {"Grokfast": "lr 0.001, wd 2",
 MUON_GRID = grid((3e-3, 1e-2, 3e-2), (0.3, 1.0, 3.0))
 # the recipe with one part taken away
 PARTS: Cells = {
-    "AdamW for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
+    "float32": {"train.precision": "float32"},
+    "AdamW, lr 0.001, for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
     "constant learning rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0},
     "no weight decay": {"optim.weight_decay": 0.0},
     "four times the initial weights": {"model.init_scale": 4},
@@ -259,8 +267,10 @@ def mechanism() -> list[RunConfig]:
 
 
 def isomorphism() -> list[RunConfig]:
-    """Subtraction modulo 96, which is division modulo 97 without the zero, on the same network and seeds."""
-    return seeds(DELAYED, {"data.operation": "-", "data.p": 96, "train.max_steps": 4000}, CLAIM)
+    """Division modulo 97 without a = 0, and subtraction modulo 96, each on 10 seeds and as many splits."""
+    tasks: Cells = {"/": {"data.p": 97, "data.skip_zero": True}, "-": {"data.p": 96}}
+    runs = [run for o, task in tasks.items() for run in seeds(DELAYED, task | {"data.operation": o}, CLAIM)]
+    return [run.override({"data.split_seed": run.seed, "train.max_steps": 4000}) for run in runs]
 
 
 def grokking_slow() -> list[RunConfig]:

@@ -68,9 +68,7 @@ class Trainer:
                 while self.step < self.last_step:
                     self.take_step()
                     if self.step in self.eval_steps or self.step == self.last_step:
-                        row = self.evaluate()
-                        self.last_step = self.find_last_step()
-                        on_eval(row)
+                        on_eval(self.evaluate())
                         self.tracker.start()
                     if stopped() and self.step < self.last_step:
                         self.stop()
@@ -118,14 +116,20 @@ class Trainer:
         self.losses = []
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))
-        if self.config.train.keep_answers and self.step in self.answer_steps:
+        self.last_step = self.find_last_step()
+        self.keep()
+        self.save_state()
+        return row
+
+    def keep(self) -> None:
+        """Answers and weights on the way, if the config asks for them, and at the end."""
+        at_end = self.step == self.last_step
+        if self.config.train.keep_answers and (self.step in self.answer_steps or at_end):
             with precision(self.config.train, self.device):
                 given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
             self.tracker.keep_answers(self.step, given)
-        if self.config.train.keep_weights and self.step in self.weight_steps:
+        if self.config.train.keep_weights and (self.step in self.weight_steps or at_end):
             self.save_weights(f"{checkpoint.SNAPSHOTS}/{self.step}.safetensors", torch.float16)
-        self.save_state()
-        return row
 
     def find_last_step(self) -> int:
         """Where to stop: max_steps, or `go_on` times the step at which the run was solved.

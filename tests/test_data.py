@@ -129,3 +129,11 @@ def test_batches_see_every_row_equally_often(n: int, batch_size: int, seed: int)
         assert len(rows) == batch_size
         counts += torch.bincount(rows, minlength=n)
         assert counts.max() - counts.min() <= 1
+
+
+def test_without_zero_division_is_as_large_as_subtraction_of_logarithms() -> None:
+    config = DataConfig(operation="/", p=13, skip_zero=True)
+    rows = torch.tensor([row for part in arithmetic.split(config).values() for row in part.tolist()])
+    assert len(rows) == config.n_equations == 144 == DataConfig(operation="-", p=12).n_equations
+    assert (rows[:, :2] > 0).all() and sum(config.split_sizes().values()) == 144
+    assert DataConfig(operation="+", p=13, skip_zero=True).n_equations == 12 * 13

@@ -434,3 +434,11 @@ def test_permutation_test() -> None:
     assert stats.permutation_test([100, 101, 102, 103], [400, 401, 402, 403]) == pytest.approx(2 / 70, abs=0.005)
     assert stats.permutation_test([1, 10, 100], [100, 1, 10]) == 1
     assert stats.permutation_test([1, 2], [1, 2], seed=1) == 1
+
+
+def test_what_is_kept_on_the_way_includes_the_end_of_a_run_that_stops_early(tiny: RunConfig, tmp_path: Path) -> None:
+    changes = {"train.keep_answers": True, "train.keep_weights": True, "train.stop_at": 1e-9, "train.go_on": 1.3}
+    train(tiny.override(changes), tmp_path)
+    run = Run(tmp_path)
+    end = run.summary["steps"]
+    assert end < tiny.train.max_steps and run.answers["step"][-1] == end and max(run.snapshots) == end
