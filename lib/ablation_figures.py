@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from lib import plots, stats
 from lib.runs import Run, censored
-from lib.sweeps import Cells, table
+from lib.sweeps import Cells, outcome_table
 
 
 def middle(runs: Sequence[Run]) -> Run:
@@ -48,7 +48,7 @@ def show(cells: Cells, name: str) -> Markdown:
     plots.save(figure, "ablation_" + re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_"))
     display(figure)
     plt.close(figure)  # else the notebook shows it twice
-    return table(cells, name)
+    return outcome_table(cells, name)
 
 
 def shades(n: int) -> list[tuple[float, ...]]:
@@ -113,7 +113,10 @@ def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
 
 
 def clock(cells: Cells) -> Figure:
-    """T_fit and the delay of every run against learning rate × weight decay, a colour per learning rate."""
+    """T_fit and the delay of every run against learning rate × weight decay, a colour per learning rate.
+
+    Triangles: not by then.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.6), sharex=True)
     rates = sorted({runs[0].config.optim.lr for runs in cells.values()})
     for rate, color in zip(rates, shades(len(rates)), strict=True):
@@ -121,8 +124,11 @@ def clock(cells: Cells) -> Figure:
             optim = runs[0].config.optim
             if optim.lr == rate:
                 for axes, name in zip(panels, ("t_fit", "delay"), strict=True):
-                    reached = [getattr(run, name) for run in runs if getattr(run, name) is not None]
-                    axes.plot([optim.lr * optim.weight_decay] * len(reached), reached, "o", ms=3.5, color=color)
+                    for time, reached in zip(*censored(runs, name), strict=True):
+                        at = optim.lr * optim.weight_decay
+                        axes.plot(
+                            at, time, "o" if reached else "^", ms=3.5, color=color, mfc=color if reached else "white"
+                        )
         panels[1].plot([], [], "o", ms=3.5, color=color, label=f"learning rate {rate:g}")
     for axes, title in zip(panels, ("T_fit", "delay"), strict=True):
         axes.set(xscale="log", xlabel="learning rate × weight decay", ylabel="optimiser steps")

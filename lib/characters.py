@@ -60,36 +60,34 @@ def key_frequencies(shares: np.ndarray, enough: float = 0.9) -> list[int]:
     return sorted(int(k) + 1 for k in order[:n])
 
 
-def family(logits: np.ndarray, frequencies: list[int] | None = None) -> np.ndarray:
-    """The part of logits (n, n, C) over (log a, log b) that depends on log a - log b alone, and only at `frequencies`.
+def averaged(logits: np.ndarray, where: np.ndarray, sign: int = -1) -> np.ndarray:
+    """Logits (n, n, C) over (log a, log b), replaced by their mean over all pairs with the same log a - log b.
 
-    That is the span of cos(2 pi k (la - lb) / n) and the sine, k in `frequencies` (default: all), constants left out:
-    the modes (k, -k) and (-k, k) of the two-dimensional Fourier transform. In terms of products of one-dimensional
-    ones (c c + s s) / √2 and (s c - c s) / √2, as for addition (c c - s s) / √2 and (s c + c s) / √2 in Nanda et al.
-    2023 (arXiv 2301.05217). A mask on pairs of modes, not the outer product of two masks, which would keep more.
+    The mean is over the pairs `where` (n, n) bool, which must hold some of each difference; with `sign` 1, the sum.
     """
     n = logits.shape[0]
-    kept = range(1, n // 2 + 1) if frequencies is None else frequencies
-    modes = np.fft.fft2(logits, axes=(0, 1))
-    mask = np.zeros((n, n, 1))
-    for k in kept:
-        mask[k, -k] = mask[-k, k] = 1
-    return np.fft.ifft2(modes * mask, axes=(0, 1)).real
+    logs = np.arange(n)
+    groups = (logs[:, None] + sign * logs) % n  # (n, n)
+    sums = np.zeros((n, logits.shape[2]))
+    np.add.at(sums, groups[where], logits[where])
+    return (sums / np.bincount(groups[where], minlength=n)[:, None])[groups]
 
 
-def family_spectrum(logits: np.ndarray) -> np.ndarray:
-    """The share of each frequency k = 1 … n // 2 in the variance of `family(logits)`: (n // 2,)."""
-    n = logits.shape[0]
-    differences = np.array([np.roll(logits, -i, axis=0)[np.arange(n), np.arange(n)].mean(0) for i in range(n)])
-    return spectrum(differences)
+def difference_spectrum(logits: np.ndarray) -> np.ndarray:
+    """The share of each frequency k = 1 … n // 2 in how logits (n, n, C) depend on log a - log b: (n // 2,).
+
+    In terms of the two-dimensional Fourier transform over (log a, log b), the modes (k, -k). The mean over c is taken
+    off first, which no softmax sees.
+    """
+    centred = logits - logits.mean(2, keepdims=True)
+    return spectrum(averaged(centred, np.ones(logits.shape[:2], bool))[:, 0])
 
 
 def profile(logits: np.ndarray) -> tuple[np.ndarray, float]:
     """What logits (n, n, n) over (log a, log b, log c) owe to s = log a - log b - log c alone.
 
     Their mean over all with the same s, (n,), and the share of their variance that it explains; both after the mean
-    over c is taken off, which no softmax sees. Its Fourier coefficients are the alpha_k of
-    logit = sum_k alpha_k cos(2 pi k (log a - log b - log c) / n).
+    over c is taken off.
     """
     n = logits.shape[0]
     centred = logits - logits.mean(2, keepdims=True)
@@ -98,6 +96,19 @@ def profile(logits: np.ndarray) -> tuple[np.ndarray, float]:
     means = np.bincount(s.ravel(), centred.ravel(), n) / n**2
     rest = centred - means[s]
     return means, float(1 - (rest**2).sum() / (centred**2).sum())
+
+
+def cosines(means: np.ndarray) -> tuple[np.ndarray, float]:
+    """(alpha_1 … alpha_(n // 2), share) of means (n,) = sum_k alpha_k cos(2 pi k s / n) + sines.
+
+    `share`: of the cosines in the variance of `means`.
+    """
+    n = len(means)
+    modes = np.fft.rfft(means)[1:] * 2 / n
+    if n % 2 == 0:
+        modes[-1] /= 2
+    even = (means + np.roll(means[::-1], 1)) / 2
+    return modes.real, float(even.var() / means.var())
 
 
 def purity(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

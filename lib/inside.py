@@ -1,54 +1,51 @@
-"""What a network that does arithmetic holds inside, with the numbers in the order in which its operation is simple."""
+"""What a network that divides holds inside, with the numbers in the order of their logarithms."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lib import arithmetic, characters, checkpoint
-from lib.config import DataConfig
+from lib import arithmetic, characters
+from lib.config import DataConfig, RunConfig
+from lib.fields import UserError
 from lib.model import Transformer
 from lib.tokenizer import Tokenizer
 
 
-def order(data: DataConfig) -> np.ndarray:
-    """The numbers in the order of `Inside`: for division the powers of a primitive root (without 0), else 0 … p - 1."""
-    return characters.powers(data.p) if data.operation == "/" else np.arange(data.p)
-
-
 @dataclass(frozen=True)
 class Inside:
-    """A network at all pairs (a, b), a and b in `order(data)`: n of each, n = p - 1 for division, else p."""
+    """A network that divides, at all pairs (a, b) but those with a 0, both in the order of their logarithms.
+
+    n = p - 1 of each; H heads, V tokens in the vocabulary.
+    """
 
     data: DataConfig
-    logits: np.ndarray  # (n, n, V): first of the n numbers in the same order, then of all other tokens
+    logits: np.ndarray  # (n, n, V): first of the n numbers in the same order, then of 0 and all other tokens
     neurons: list[np.ndarray]  # per layer (n, n, F), after the activation, at "="
     attention: list[np.ndarray]  # per layer (n, n, H, 4), from "=" to a, o, b and itself
-    embedding: np.ndarray  # (n, D)
-    unembedding: np.ndarray  # (n, D)
+    embedding: np.ndarray  # (p, D), in the order 0 … p - 1
+    zero: np.ndarray  # (p - 1,) bool: is 0 / b answered with 0? b = 1 … p - 1
 
-    @property
+    @cached_property
     def answers(self) -> np.ndarray:
-        """(n, n) the place in the order of the right answer."""
-        n = len(self.embedding)
-        place = {int(number): i for i, number in enumerate(order(self.data))}
-        table = {(a, b): c for a, b, c in arithmetic.equations(self.data.operation, self.data.p).tolist()}
-        numbers = order(self.data).tolist()
-        return np.array([[place[table[a, b]] for b in numbers] for a in numbers]).reshape(n, n)
+        """(n, n) the logarithm of the right answer: division is subtraction of logarithms."""
+        n = self.data.p - 1
+        return np.subtract.outer(np.arange(n), np.arange(n)) % n
 
-    @property
+    @cached_property
     def trained_on(self) -> np.ndarray:
         """(n, n) bool: is the equation in the train split?"""
-        place = np.full(self.data.p, -1)
-        place[order(self.data)] = np.arange(len(self.embedding))
-        rows = place[arithmetic.split(self.data)["train"][:, :2]]
+        rows = characters.logarithms(self.data.p)[arithmetic.split(self.data)["train"][:, :2]]
         seen = np.zeros(self.logits.shape[:2], bool)
         seen[tuple(rows[(rows >= 0).all(1)].T)] = True
         return seen
+
+    @property
+    def in_order(self) -> np.ndarray:
+        """(n, D) the embedding without 0, in the order of the logarithms."""
+        return self.embedding[characters.powers(self.data.p)]
 
     def accuracy(self, logits: np.ndarray) -> float:
         """Share of all pairs whose right answer is the likeliest under `logits` (n, n, V)."""
@@ -60,112 +57,93 @@ class Inside:
         return characters.cross_entropy(logits[where], self.answers[where])
 
 
-def look(model: Transformer, tokenizer: Tokenizer, data: DataConfig) -> Inside:
-    """Run the network on all pairs. Number tokens and no rotary positions."""
-    numbers = order(data)
-    n = len(numbers)
-    op, equals = tokenizer.encode(data.operation + "=")
+def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
+    """Run a network on all pairs. Raises UserError unless it divides, number by number, without rotary positions."""
+    data = config.data
+    for field, value, wanted in (
+        ("data.task", data.task, "arithmetic"),
+        ("data.operation", data.operation, "/"),
+        ("data.tokenizer", data.tokenizer, "number"),
+    ):
+        if value != wanted:
+            raise UserError(f"{field} = {value}: must be {wanted} to look inside")
+    if config.model.positions == "rope":
+        raise UserError("model.positions = rope: must be another to look inside")
+    numbers, n, H = characters.powers(data.p), data.p - 1, config.model.n_heads
+    op, equals = tokenizer.encode("/=")
     a, b = (grid.ravel() for grid in np.meshgrid(numbers, numbers, indexing="ij"))
     tokens = torch.tensor(np.stack([a, np.full(n * n, op), b, np.full(n * n, equals)], axis=1))
     seen: dict[str, list[Tensor]] = {"neurons": [], "query": [], "key": []}
     hooks = []
     for block in model.blocks:
-        hooks.append(block.feed_forward.down.register_forward_pre_hook(keep_input(seen["neurons"])))
-        hooks.append(block.attention.query.register_forward_hook(keep_output(seen["query"])))
-        hooks.append(block.attention.key.register_forward_hook(keep_output(seen["key"])))
+        down, attention = block.feed_forward.down, block.attention
+        hooks.append(down.register_forward_pre_hook(lambda _, inputs: seen["neurons"].append(inputs[0])))
+        hooks.append(attention.query.register_forward_hook(lambda _, inputs, output: seen["query"].append(output)))
+        hooks.append(attention.key.register_forward_hook(lambda _, inputs, output: seen["key"].append(output)))
     try:
         with torch.no_grad():
             logits = model(tokens)[:, -1].numpy()
     finally:
         for hook in hooks:
             hook.remove()
-    H = model.config.n_heads
-    attention = []
+    weights = []
     for q, k in zip(seen["query"], seen["key"], strict=True):
         q, k = (x.view(n * n, 4, H, -1) for x in (q, k))
         scores = torch.einsum("bhd,bthd->bht", q[:, -1], k) / q.shape[-1] ** 0.5
-        attention.append(scores.softmax(-1).view(n, n, H, 4).numpy())
-    tokens_in_order = np.concatenate([numbers, np.setdiff1d(np.arange(logits.shape[1]), numbers)])
-    weight = (model.embed if model.config.tied else model.unembed).weight
+        weights.append(scores.softmax(-1).view(n, n, H, 4).numpy())
+    with torch.no_grad():
+        zero = model(torch.tensor([[0, op, b, equals] for b in range(1, data.p)]), last=True).argmax(1) == 0
+    others = np.setdiff1d(np.arange(logits.shape[1]), numbers)
     return Inside(
         data=data,
-        logits=logits[:, tokens_in_order].reshape(n, n, -1),
+        logits=logits[:, np.concatenate([numbers, others])].reshape(n, n, -1),
         neurons=[x[:, -1].reshape(n, n, -1).numpy() for x in seen["neurons"]],
-        attention=attention,
-        embedding=model.embed.weight.detach().numpy()[numbers],
-        unembedding=weight.detach().numpy()[numbers],
+        attention=weights,
+        embedding=model.embed.weight.detach().numpy()[: data.p],
+        zero=zero.numpy(),
     )
 
 
-def keep_input(into: list[Tensor]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        into.append(inputs[0])
+def losses(inside: Inside) -> dict[str, float]:
+    """Losses in nats of a network and of parts of its logits.
 
-    return hook
-
-
-def keep_output(into: list[Tensor]) -> Callable[..., None]:
-    def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        into.append(output)
-
-    return hook
-
-
-def key_frequencies(inside: Inside) -> list[int]:
-    """The fewest frequencies that make 90 % of what the logits owe to the difference of the logarithms."""
-    centred = inside.logits - inside.logits.mean(2, keepdims=True)
-    return characters.key_frequencies(characters.family_spectrum(centred))
-
-
-def progress(path: Path, keys: list[int]) -> dict[str, float]:
-    """Measures of one moment of a run, from a weights file, given the key frequencies of its end.
-
-    After Nanda et al. 2023 (arXiv 2301.05217), for division: the *restricted* loss, over all pairs, of the mean logits
-    and the key frequencies' part alone, and the *excluded* loss, over the train split, of all but that part; `train`,
-    and `test` for all others; Gini's coefficient of the embedding's spectrum.
+    `train`, and `unseen` for all other equations. `restricted`, over all equations: of the logits averaged over all
+    unseen equations with the same log a - log b, which keeps what the network knows of the rule and is blind to what
+    it remembers. `excluded`, over the train split: with that average, less its mean, taken away, which leaves what it
+    remembers. The names are those of Nanda et al. 2023 (arXiv 2301.05217), who keep or take away some frequencies that
+    the trained network uses, for addition; averaging needs no choice of frequencies, and over unseen equations alone
+    it finds nothing in a network that has learned the others by heart.
     """
-    model, tokenizer, config = checkpoint.load_weights(path)
-    inside = look(model, tokenizer, config.data)
-    part = characters.family(inside.logits, keys)
     seen = inside.trained_on
+    rule = characters.averaged(inside.logits, ~seen)
     return {
         "train": inside.loss(inside.logits, seen),
-        "test": inside.loss(inside.logits, ~seen),
-        "restricted": inside.loss(inside.logits.mean((0, 1), keepdims=True) + part),
-        "excluded": inside.loss(inside.logits - part, seen),
-        "gini": characters.gini(characters.spectrum(inside.embedding)),
+        "unseen": inside.loss(inside.logits, ~seen),
+        "restricted": inside.loss(rule),
+        "excluded": inside.loss(inside.logits - rule + rule.mean((0, 1)), seen),
     }
 
 
-def measures(inside: Inside) -> dict[str, Any]:
+def measures(inside: Inside) -> dict[str, float]:
     """What a network's embedding and logits are made of, and how well it divides with a part of its logits alone.
 
-    `gini` of the embedding's spectrum, `gini_integers` with the numbers in their own order; the `keys`; the share of
-    the logits' variance `explained` by log a - log b - log c; accuracies over all pairs: of the `whole`, of the `key`
-    frequencies' part or the whole `family` with the mean logits, and of what is left without either.
+    `gini` of the embedding's spectrum in the basis of the characters, `gini_integers` in that of the integers;
+    `explained`: the share of the logits' variance that log a - log b - log c explains; accuracies over all equations
+    without 0: of the `whole`; of the logits averaged over unseen equations with the same `difference` of the logarithms
+    or, as a control, the same `sum`; of what is `left` when the former is taken away; and of 0 / b, seen and unseen.
     """
-    own = np.argsort(order(inside.data))
-    n = len(own)
-    keys = key_frequencies(inside)
-    mean = inside.logits.mean((0, 1), keepdims=True)
-    key, family = characters.family(inside.logits, keys), characters.family(inside.logits)
+    logits, unseen = inside.logits, ~inside.trained_on
+    rule, control = (characters.averaged(logits, unseen, sign) for sign in (-1, 1))
+    rows = arithmetic.split(inside.data)["train"]
+    seen = np.isin(np.arange(1, inside.data.p), rows[rows[:, 0] == 0, 1])
     return {
-        "gini": characters.gini(characters.spectrum(inside.embedding)),
-        "gini_integers": characters.gini(characters.spectrum(inside.embedding[own])),
-        "keys": keys,
-        "explained": characters.profile(inside.logits[:, :, :n])[1],
-        "whole": inside.accuracy(inside.logits),
-        "key": inside.accuracy(mean + key),
-        "family": inside.accuracy(mean + family),
-        "no_key": inside.accuracy(inside.logits - key),
-        "no_family": inside.accuracy(inside.logits - family),
+        "gini": characters.gini(characters.spectrum(inside.in_order)),
+        "gini_integers": characters.gini(characters.spectrum(inside.embedding)),
+        "explained": characters.profile(logits[:, :, : inside.data.p - 1])[1],
+        "whole": inside.accuracy(logits),
+        "difference": inside.accuracy(rule),
+        "sum": inside.accuracy(control),
+        "left": inside.accuracy(logits - rule + rule.mean((0, 1))),
+        "zero_seen": float(inside.zero[seen].mean()),
+        "zero_unseen": float(inside.zero[~seen].mean()),
     }
-
-
-def zero_row(model: Transformer, tokenizer: Tokenizer, data: DataConfig) -> tuple[float, float]:
-    """Share of the equations 0 / b answered with 0, and the length of 0's embedding over that of the others' mean."""
-    op, equals = tokenizer.encode(data.operation + "=")
-    with torch.no_grad():
-        answers = model(torch.tensor([[0, op, b, equals] for b in range(1, data.p)]), last=True).argmax(1)
-        lengths = model.embed.weight[: data.p].norm(dim=1)
-    return float((answers == 0).float().mean()), float(lengths[0] / lengths[1:].mean())

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from lib import arithmetic, characters, inside, plots
+from lib import arithmetic, characters, plots, stats
 from lib.config import DataConfig
 from lib.inside import Inside
+from lib.runs import censored
 from lib.sweeps import Cells
 
 
@@ -25,20 +26,19 @@ def tables(data: DataConfig) -> Figure:
         axes.imshow(cells, cmap="twilight", interpolation="nearest")
         axes.grid(False)
         axes.set(xticks=[], yticks=[])
-    left.set(xlabel="b = 1 … 96", ylabel="a = 1 … 96")
+    left.set(xlabel=f"b = 1 … {data.p - 1}", ylabel="a")
     left.set_title("colour: c")
-    right.set(xlabel="log b = 0 … 95", ylabel="log a = 0 … 95")
+    right.set(xlabel=f"log b = 0 … {data.p - 2}", ylabel="log a")
     right.set_title("colour: log c")
     return figure
 
 
 def spectra(seen: Inside) -> Figure:
     """The spectrum of the embedding, its numbers in order of their logarithms and in their own."""
-    own = np.argsort(inside.order(seen.data))
     figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.3), sharey=True)
     for axes, table, title in (
-        (panels[0], seen.embedding, "multiplicative characters"),
-        (panels[1], seen.embedding[own], "integer Fourier basis"),
+        (panels[0], seen.in_order, "multiplicative characters"),
+        (panels[1], seen.embedding, "integer Fourier basis"),
     ):
         shares = characters.spectrum(table)
         axes.bar(np.arange(1, len(shares) + 1), shares, color=plots.BLUE, width=0.9)
@@ -50,45 +50,55 @@ def spectra(seen: Inside) -> Figure:
     return figure
 
 
-def circles(seen: Inside, frequencies: Sequence[int]) -> Figure:
-    """The embedding in the planes of some characters; a line joins numbers whose angles follow one another."""
-    n = len(seen.embedding)
-    figure, panels = plt.subplots(1, len(frequencies), figsize=(2.5 * len(frequencies), 2.6))
-    for axes, k in zip(np.atleast_1d(panels), frequencies, strict=True):
-        x, y = plane(seen.embedding, k)
-        angle = np.arange(n) * k % n
-        order = np.append(np.argsort(angle, kind="stable"), 0)
-        axes.plot(x[order], y[order], color="#cccccc", lw=0.6, zorder=1)
-        axes.scatter(x, y, c=angle, cmap="twilight", s=10, zorder=2)
-        axes.set(aspect="equal", xticks=[], yticks=[], xlabel="cos direction", ylabel="sin direction")
-        axes.grid(False)
-        axes.set_title(f"k = {k}")
+def circles(networks: Mapping[str, Inside], frequencies: Sequence[int]) -> Figure:
+    """The embeddings (a row per network) in the planes of some characters, `plane`, coloured by the angle."""
+    shape = (len(networks), len(frequencies))
+    figure, panels = plt.subplots(*shape, figsize=(2.2 * shape[1], 2.2 * shape[0] + 0.3), squeeze=False)
+    for row, (name, seen) in zip(panels, networks.items(), strict=True):
+        n = len(seen.in_order)
+        shares = characters.spectrum(seen.in_order)
+        for axes, k in zip(row, frequencies, strict=True):
+            x, y = plane(seen.in_order, k)
+            axes.scatter(x, y, c=np.arange(n) * k % n, cmap="twilight", s=9)
+            limit = 1.1 * max(abs(x).max(), abs(y).max())
+            axes.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
+            axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+            axes.set_title(f"k = {k}, {shares[k - 1]:.0%} of the power", fontsize=8)
+        row[0].set_ylabel(name)
     return figure
 
 
 def plane(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (n,) of the rows of (n, D) in the plane of what varies as cos and sin of frequency k."""
+    """Coordinates (n,) of the rows of (n, D) in the plane of what varies as cos and sin of frequency k.
+
+    The plane for each half of the rows, drawn by lot, is fitted to the other half: with D > n, directions that make a
+    circle of the rows they are fitted to can be found in noise.
+    """
     n = len(embedding)
     angle = 2 * np.pi * k * np.arange(n) / n
-    directions = np.stack([np.cos(angle), np.sin(angle)]) @ embedding  # (2, D)
-    basis, _ = np.linalg.qr(directions.T)
-    x, y = ((embedding - embedding.mean(0)) @ basis).T
-    return x, y
+    waves = np.stack([np.cos(angle), np.sin(angle)])  # (2, n)
+    centred = embedding - embedding.mean(0)
+    half = np.random.RandomState(0).permutation(n) < n // 2
+    points = np.empty((n, 2))
+    for ours in (half, ~half):
+        directions = waves[:, ~ours] @ centred[~ours]  # (2, D)
+        points[ours] = centred[ours] @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
+    return points[:, 0], points[:, 1]
 
 
 def logit_waves(seen: Inside) -> Figure:
     """What the logits owe to s = log a - log b - log c, and the cosines that make it up."""
-    n = len(seen.embedding)
+    n = len(seen.in_order)
     means, explained = characters.profile(seen.logits[:, :, :n])
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.3))
     left.plot(np.arange(n) - n // 2, np.roll(means, n // 2), color=plots.BLUE, lw=1)
     left.set(xlabel="log a − log b − log c", ylabel="mean logit")
     left.set_title(f"explains {explained:.0%} of the variance")
-    amplitudes = 2 * np.fft.rfft(means).real / n
-    right.bar(np.arange(1, n // 2 + 1), amplitudes[1:], color=plots.BLUE, width=0.9)
+    amplitudes, share = characters.cosines(means)
+    right.bar(np.arange(1, n // 2 + 1), amplitudes, color=plots.BLUE, width=0.9)
     right.set_axisbelow(True)
     right.set(xlabel="frequency k", ylabel="α_k")
-    right.set_title("as a sum of cosines")
+    right.set_title(f"as a sum of cosines ({share:.1%} of it)")
     return figure
 
 
@@ -127,13 +137,13 @@ def attention(networks: Mapping[str, Inside]) -> Figure:
     return figure
 
 
-def phases(progress: Mapping[int, Mapping[str, float]], marks: Mapping[str, int]) -> Figure:
-    """The losses of `inside.progress` against steps, and Gini's coefficient of the embedding below."""
+def phases(progress: Mapping[int, Mapping[str, float]], marks: Mapping[str, int | None]) -> Figure:
+    """Steps -> the losses of `inside.losses` and `gini` of the embedding; `marks` are moments of the run."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(5.6, 3.6), sharex=True, height_ratios=(2, 1))
     steps = list(progress)
     for name, color, dash in (
         ("train", plots.GREY, "-"),
-        ("test", plots.GREY, "--"),
+        ("unseen", plots.GREY, "--"),
         ("restricted", plots.BLUE, "-"),
         ("excluded", plots.RED, "-"),
     ):
@@ -142,38 +152,39 @@ def phases(progress: Mapping[int, Mapping[str, float]], marks: Mapping[str, int]
     for axes in (above, below):
         plots.log_steps(axes)
         for name, step in marks.items():
-            plots.mark(axes, step, name if axes is above else "", "left")
+            if step is not None:
+                plots.mark(axes, step, name if axes is above else "", "left")
     above.set(yscale="log", xlabel="", ylabel="loss (nats)")
     above.legend(fontsize=7, ncols=2)
     below.set_ylabel("Gini, embedding")
     return figure
 
 
-def seeds_frequencies(networks: Sequence[Inside]) -> Figure:
-    """The share of each frequency in the logits, a row per seed."""
-    shares = [characters.family_spectrum(seen.logits - seen.logits.mean(2, keepdims=True)) for seen in networks]
+def seeds_frequencies(networks: Mapping[int, Inside]) -> Figure:
+    """The share of each frequency in the logits' dependence on log a - log b, a row per seed."""
+    shares = [characters.difference_spectrum(seen.logits) for seen in networks.values()]
     figure, axes = plt.subplots(figsize=(6.4, 2.2))
-    image = axes.imshow(
-        shares,
-        aspect="auto",
-        cmap="Blues",
-        interpolation="nearest",
-        extent=(0.5, len(shares[0]) + 0.5, len(shares) - 0.5, -0.5),
-    )
-    axes.set(xlabel="frequency k", ylabel="seed", yticks=range(len(shares)))
+    where = (0.5, len(shares[0]) + 0.5, len(shares) - 0.5, -0.5)
+    image = axes.imshow(shares, aspect="auto", cmap="Blues", interpolation="nearest", extent=where)
+    axes.set(xlabel="frequency k", ylabel="seed", yticks=range(len(shares)), yticklabels=list(networks))
     axes.grid(False)
     figure.colorbar(image, label="share", format=PercentFormatter(1.0))
     return figure
 
 
 def arrival(cells: Cells) -> Figure:
-    """Share of runs that have grokked against steps, one curve per cell."""
+    """Share of runs that have grokked against steps (one minus Kaplan-Meier's estimate), one curve per cell."""
     figure, axes = plt.subplots(figsize=(4.6, 2.4))
     for (name, runs), color in zip(cells.items(), plots.COLORS, strict=False):
-        at = sorted(run.t_grok for run in runs if run.t_grok is not None)
-        axes.step([min(at) * 0.8, *at], np.arange(len(at) + 1) / len(runs), where="post", color=color, label=name)
+        rows = stats.kaplan_meier(*censored(runs, "t_grok"))
+        times, shares = [time for time, _, _ in rows], [1 - share for _, share, _ in rows]
+        end = max(run.metrics["step"][-1] for run in runs)
+        axes.step(
+            [1, *times, end], [0, *shares, *shares[-1:]] if rows else [0, 0], where="post", color=color, label=name
+        )
     axes.set(ylim=(0, 1.03), ylabel="share of seeds that have grokked")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     plots.log_steps(axes)
+    axes.set_xlim(left=100)
     axes.legend(fontsize=8)
     return figure

@@ -66,14 +66,14 @@ def median_time(
 
     None where the share of runs not yet grokked never falls that far within the observed time. A share of 0 has no
     error on that scale; it closes the interval if there are runs enough: that all of n fall below the true median
-    has a probability of 2^-n, at most 5 % from 5 runs on.
+    has a probability of 2^-n, at most 2.5 % from 6 runs on.
     """
     rows = kaplan_meier(times, observed)
 
     def first_below(shift: float) -> float | None:
         """First time at which the share, moved by `shift` errors on the log(-log) scale, is at most one half."""
         for time, share, error in rows:
-            if (share > 0 and share ** math.exp(shift * error) <= 0.5) or (share == 0 and sum(observed) >= 5):
+            if (share > 0 and share ** math.exp(shift * error) <= 0.5) or (share == 0 and sum(observed) >= 6):
                 return time
         return None
 
@@ -81,14 +81,15 @@ def median_time(
     return median, first_below(z), first_below(-z)
 
 
-def permutation_test(x: Sequence[float], y: Sequence[float], n: int = 10_000, seed: int = 0) -> float:
-    """How often, if x and y are shuffled together, the means of log x and log y are as far apart as they are: p value.
+def ratio(x: Sequence[float], y: Sequence[float], n: int = 10_000) -> tuple[float, float, float]:
+    """The geometric mean of x over that of y, with a 95 % interval: (ratio, low, high).
 
-    Fisher's permutation test, two-sided, with `n` shuffles; for positive times without censoring.
+    Percentiles of `n` bootstrap samples (Efron 1979), always the same. Raises ValueError if a value is not above 0.
     """
-    both = np.log([*x, *y])
-    apart = abs(both[: len(x)].mean() - both[len(x) :].mean())
-    random = np.random.RandomState(seed)
-    shuffled = np.array([random.permutation(both) for _ in range(n)])
-    means = shuffled[:, : len(x)].mean(1) - shuffled[:, len(x) :].mean(1)
-    return float((1 + (np.abs(means) >= apart - 1e-12).sum()) / (1 + n))
+    logs = [np.log(values) for values in (x, y) if min(values) > 0]
+    if len(logs) < 2:
+        raise ValueError(f"all values must be above 0: {x}, {y}")
+    random = np.random.RandomState(0)
+    means = [values[random.randint(len(values), size=(n, len(values)))].mean(1) for values in logs]
+    low, high = np.percentile(means[0] - means[1], (2.5, 97.5))
+    return float(np.exp(logs[0].mean() - logs[1].mean())), float(np.exp(low)), float(np.exp(high))

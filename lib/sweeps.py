@@ -1,16 +1,30 @@
 """Cells of a sweep, each some runs that differ by seed: what comes of them, in numbers and as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from IPython.display import Markdown
 
 from lib import stats
+from lib.config import RunConfig
 from lib.runs import Run, censored
 
 Cells = Mapping[str, Sequence[Run]]
 MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
+
+
+def group(runs: Sequence[Run]) -> list[list[Run]]:
+    """The cells of runs: what differs by seed alone; in the order of their first runs."""
+    grouped: dict[RunConfig, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(run.config.override({"seed": 0}), []).append(run)
+    return list(grouped.values())
+
+
+def named(names: Iterable[str], runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The same by the names of the cells."""
+    return dict(zip(names, group(runs), strict=True))
 
 
 def outcome(runs: Sequence[Run]) -> dict[str, Any]:
@@ -18,8 +32,7 @@ def outcome(runs: Sequence[Run]) -> dict[str, Any]:
 
     `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
     too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after
-    the three evaluations that make T_grok; `after`: the last step at least, as a multiple of T_grok; `test_acc`: the
-    median at the end.
+    the three evaluations that make T_grok; `after`: the last step at least, as a multiple of T_grok.
     """
     grokked = [run for run in runs if run.t_grok is not None]
     told = {name: list(stats.median_time(*censored(runs, name))) for name in MILESTONES}
@@ -29,21 +42,19 @@ def outcome(runs: Sequence[Run]) -> dict[str, Any]:
     for short, name, worst in (("lowest", "lowest_after_grok", min), ("share_below", "share_below_after_grok", max)):
         told[short] = worst((r[name] for r in results if r[name] is not None), default=None)
     told["after"] = min((run.summary["steps"] / run.t_grok for run in grokked), default=None)
-    told["test_acc"] = float(np.median([run.summary["test_acc"] for run in runs]))
     return told
 
 
-def table(cells: Cells, first: str) -> Markdown:
+def outcome_table(cells: Cells, first: str) -> Markdown:
     """A row per cell; medians with their 95 % intervals; "–" where too few runs get there to say."""
-    head = [first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    rows = []
     for name, runs in cells.items():
         told = outcome(runs)
         share, low, high = told["p_grok"]
-        rows.append([name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"])
-        rows[-1] += [interval(*told[milestone]) for milestone in MILESTONES]
-        rows[-1].append("–" if told["lowest"] is None else f"{told['lowest']:.1%}")
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        row = [name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"]
+        row += [interval(*told[milestone]) for milestone in MILESTONES]
+        rows.append([*row, "–" if told["lowest"] is None else f"{told['lowest']:.1%}"])
+    return markdown([first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"], rows)
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:
@@ -52,6 +63,21 @@ def interval(median: float | None, low: float | None, high: float | None) -> str
         return "–"
     show = ["" if value is None else f"{value:,.0f}" for value in (low, high)]
     return f"{median:,.0f} [{show[0]}–{show[1]}]"
+
+
+def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
+    """All cells, the quickest median T_grok first, and it over the baseline's; those without a median by P(grok)."""
+    reference = outcome(baseline)["t_grok"][0]
+    ranked = []
+    for factor, cells in factors.items():
+        for name, runs in cells.items():
+            told = outcome(runs)
+            median, low, high = told["t_grok"]
+            ratio = "–" if median is None else f"{median / reference:.2f}"
+            row = [factor, name, f"{told['grokked']}/{told['n']}", interval(median, low, high), ratio]
+            ranked.append((median or np.inf, -told["p_grok"][0], row))
+    rows = [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]
+    return markdown(["factor", "cell", "grokked", "T_grok", "÷ baseline's"], rows)
 
 
 def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
@@ -63,8 +89,7 @@ def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
 
 def finals_table(cells: Cells, first: str) -> Markdown:
     """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
-    head = [first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"]
-    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    rows = []
     for name, runs in cells.items():
         row = [name]
         for key, (median, low, high) in finals(runs).items():
@@ -73,55 +98,40 @@ def finals_table(cells: Cells, first: str) -> Markdown:
         told = outcome(runs)
         row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
         rows.append(row)
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+    return markdown([first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"], rows)
 
 
-def trials(runs: Sequence[Run], n: int) -> list[dict[str, Any]]:
-    """What decided between settings, of `n` runs each that follow one another: the validation split, and it alone.
+def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What decides between settings, runs of which differ by seed alone: the validation split, and nothing else.
 
     `setting`: the fields in which the settings differ; `solved`: per run, the first of three evaluations in a row with
     99 % validation accuracy, or None; `val_acc`: per run, at its end.
     """
-    settings = [runs[i : i + n] for i in range(0, len(runs), n)]
-    flat = [cell[0].config.flat() for cell in settings]
+    settings = group(runs)
+    flat = [tried[0].config.flat() for tried in settings]
     vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
     return [
         {
             "setting": {name.partition(".")[2]: values[name] for name in vary},
-            "solved": [stats.steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in cell],
-            "val_acc": [run.summary["val_acc"] for run in cell],
+            "solved": [stats.steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried],
+            "val_acc": [run.summary["val_acc"] for run in tried],
         }
-        for values, cell in zip(flat, settings, strict=True)
+        for values, tried in zip(flat, settings, strict=True)
     ]
 
 
-def trials_table(runs: Sequence[Run], n: int) -> Markdown:
+def trials_table(runs: Sequence[Run]) -> Markdown:
     """The same as a table, a row per setting."""
-    told = trials(runs, n)
-    head = [*told[0]["setting"], "99 % of val from step", "val accuracy at the end"]
-    rows = [head, ["---:"] * len(head)]
+    told = trials(runs)
+    rows = []
     for trial in told:
         solved = ", ".join("–" if step is None else f"{step:,}" for step in trial["solved"])
-        rows.append([*map(str, trial["setting"].values()), solved])
-        rows[-1].append(", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"]))
-    return Markdown("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"])
+        rows.append([*map(str, trial["setting"].values()), solved, accuracies])
+    return markdown([*told[0]["setting"], "99 % of val from step", "val accuracy at the end"], rows)
 
 
-def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
-    """All cells, the quickest first: T_grok over that of the baseline's run with the same seed.
-
-    Median and range over the seeds on which the baseline groks; a run that does not counts as later than any.
-    """
-    by_seed = {run.config.seed: run.t_grok for run in baseline if run.t_grok is not None}
-    rows = []
-    for name, cells in factors.items():
-        for label, runs in cells.items():
-            paired = [run for run in runs if run.config.seed in by_seed]
-            ratios = sorted((run.t_grok or np.inf) / by_seed[run.config.seed] for run in paired)
-            low, middle, high = ratios[0], float(np.median(ratios)), ratios[-1]
-            grokked = sum(run.t_grok is not None for run in runs)
-            shown = ["∞" if value == np.inf else f"{value:.2f}" for value in (middle, low, high)]
-            row = f"| {name} | {label} | {grokked}/{len(runs)} | {shown[0]} ({shown[1]}–{shown[2]}) |"
-            rows.append((middle, -grokked, low, row))
-    head = ["| factor | cell | grokked | T_grok ÷ baseline's |", "| --- | --- | ---: | ---: |"]
-    return Markdown("\n".join(head + [row for *_, row in sorted(rows)]))
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
+    """A table, the first column to the left, the others to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))

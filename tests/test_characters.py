@@ -48,15 +48,26 @@ def test_gini() -> None:
     assert ch.gini(np.array([3.0, 1.0])) == pytest.approx(0.25)
 
 
-def test_family_keeps_differences_and_nothing_else() -> None:
+def test_averages_keep_what_depends_on_the_difference() -> None:
     la, lb = np.mgrid[:N, :N] * 2 * np.pi / N
     difference, total = np.cos(4 * (la - lb) + 1)[..., None], np.cos(4 * (la + lb) + 1)[..., None]
-    alone, sign = np.cos(4 * la)[..., None], ((-1.0) ** np.add.outer(np.arange(N), np.arange(N)))[..., None]
-    mixed = 7 + difference + total + alone + sign
-    assert ch.family(mixed) == pytest.approx(difference + sign)
-    assert ch.family(mixed, [4]) == pytest.approx(difference) and ch.family(mixed, [5]) == pytest.approx(0)
-    assert ch.family(mixed, [11]) == pytest.approx(sign)
-    assert ch.family_spectrum(difference + 2 * sign + total) == pytest.approx(np.bincount([4, 11], [1, 8], 12)[1:] / 9)
+    everywhere = np.ones((N, N), bool)
+    mixed = 7 + difference + total + np.cos(4 * la)[..., None]
+    assert ch.averaged(mixed, everywhere) == pytest.approx(7 + difference)
+    assert ch.averaged(mixed, everywhere, sign=1) == pytest.approx(7 + total)
+    some = np.random.RandomState(0).rand(N, N) < 0.5
+    assert ch.averaged(difference, some) == pytest.approx(difference)
+    assert ch.averaged(np.where(some[..., None], mixed, 0), ~some) == pytest.approx(0), "blind to all other pairs"
+    sign = ((-1.0) ** np.add.outer(np.arange(N), np.arange(N)))[..., None]
+    three = np.concatenate([difference + 2 * sign + total, 0 * sign, -difference - 2 * sign], axis=2)
+    assert ch.difference_spectrum(three) == pytest.approx(np.bincount([4, 11], [1, 8], 12)[1:] / 9)
+
+
+def test_cosines() -> None:
+    s = 2 * np.pi * np.arange(N) / N
+    amplitudes, share = ch.cosines(3 * np.cos(2 * s) + np.cos(11 * s) + np.sin(4 * s))
+    assert amplitudes == pytest.approx(np.bincount([2, 11], [3, 1], 12)[1:])
+    assert share == pytest.approx((4.5 + 1) / (4.5 + 1 + 0.5))
 
 
 def test_profile_of_logits_made_of_cosines() -> None:

@@ -1,5 +1,6 @@
-"""Looking into networks: trained ones against the model itself, hand-built ones against what was built in."""
+"""Looking into networks: trained ones against the model itself, made-up ones against what was put in."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,65 +12,96 @@ from lib import inside_figures as figures
 from lib.checkpoint import load_weights
 from lib.config import RunConfig
 from lib.fields import UserError
+from lib.inside import Inside
 from lib.model import Transformer
 from lib.runs import Run
 from lib.tokenizer import NumberTokenizer
 from lib.train import train
 
+P, N = 13, 12
+
 
 @pytest.fixture
 def division(tiny: RunConfig) -> RunConfig:
-    return tiny.override({"data.operation": "/", "data.p": 13, "model.n_layers": 2})
+    return tiny.override({"data.operation": "/", "data.p": P, "model.n_layers": 2})
 
 
-def test_what_is_seen_is_what_the_model_does(division: RunConfig) -> None:
+@pytest.fixture
+def model(division: RunConfig) -> Transformer:
     torch.manual_seed(0)
-    tokenizer = NumberTokenizer(13, "/")
-    model = Transformer(division.model, tokenizer.vocab_size).eval()
-    seen = inside.look(model, tokenizer, division.data)
-    powers = characters.powers(13)
-    assert seen.logits.shape == (12, 12, tokenizer.vocab_size) and len(seen.neurons) == len(seen.attention) == 2
-    tokens = torch.tensor([tokenizer.encode(f"{powers[3]}/{powers[7]}=")])
+    return Transformer(division.model, NumberTokenizer(P, "/").vocab_size).eval()
+
+
+@pytest.fixture
+def seen(model: Transformer, division: RunConfig) -> Inside:
+    return inside.look(model, NumberTokenizer(P, "/"), division)
+
+
+def with_answers(seen: Inside, answers: np.ndarray) -> Inside:
+    """The same network with other logits of the answers 1, g, g², …"""
+    logits = np.zeros_like(seen.logits)
+    logits[:, :, :N] = answers
+    return replace(seen, logits=logits)
+
+
+def test_what_is_seen_is_what_the_model_does(model: Transformer, division: RunConfig, seen: Inside) -> None:
+    tokenizer, powers = NumberTokenizer(P, "/"), characters.powers(P)
+    assert seen.logits.shape == (N, N, tokenizer.vocab_size) and len(seen.neurons) == len(seen.attention) == 2
     with torch.no_grad():
-        expected = model(tokens, last=True)[0].numpy()
-    assert seen.logits[3, 7, :12] == pytest.approx(expected[powers], abs=1e-5)
-    assert sorted(seen.logits[3, 7]) == pytest.approx(sorted(expected), abs=1e-5)
+        expected = model(torch.tensor([tokenizer.encode(f"{powers[3]}/{powers[7]}=")]), last=True)[0].numpy()
+        zero = model(torch.tensor([tokenizer.encode("0/5=")]), last=True)[0].argmax() == 0
+    assert seen.logits[3, 7, :N] == pytest.approx(expected[powers], abs=1e-5)
+    assert sorted(seen.logits[3, 7]) == pytest.approx(sorted(expected), abs=1e-5) and seen.zero[4] == zero
     for weights in seen.attention:
-        assert weights.shape == (12, 12, division.model.n_heads, 4) and weights.sum(-1) == pytest.approx(1, abs=1e-5)
-    assert (seen.answers == np.subtract.outer(np.arange(12), np.arange(12)) % 12).all()
+        assert weights.shape == (N, N, division.model.n_heads, 4) and weights.sum(-1) == pytest.approx(1, abs=1e-5)
+    table = {(a, b): c for a, b, c in arithmetic.equations("/", P).tolist()}
+    assert powers[seen.answers[3, 7]] == table[powers[3], powers[7]]
     rows = arithmetic.split(division.data)["train"]
+    logs = characters.logarithms(P)
     assert seen.trained_on.sum() == (rows[:, 0] > 0).sum()
-    a, b, _ = next(row for row in rows.tolist() if row[0] > 0)
-    logs = characters.logarithms(13)
-    assert seen.trained_on[logs[a], logs[b]]
+    assert all(seen.trained_on[logs[a], logs[b]] for a, b, _ in rows.tolist() if a > 0)
 
 
-def test_logits_built_by_hand_are_all_key_frequency(division: RunConfig) -> None:
-    torch.manual_seed(0)
-    tokenizer = NumberTokenizer(13, "/")
-    model = Transformer(division.model, tokenizer.vocab_size).eval()
-    seen = inside.look(model, tokenizer, division.data)
-    la, lb, lc = np.ogrid[:12, :12, :12]
-    angle = 2 * np.pi * (la - lb - lc) / 12
-    made = np.zeros_like(seen.logits)
-    made[:, :, :12] = 9 * (np.cos(angle) + np.cos(5 * angle))
-    built = inside.Inside(seen.data, made, seen.neurons, seen.attention, seen.embedding, seen.unembedding)
-    assert inside.key_frequencies(built) == [1, 5] and built.accuracy(made) == 1
-    part = characters.family(made, [1, 5])
-    assert part == pytest.approx(made) and built.loss(made) < 0.1
-    assert built.loss(made - part) == pytest.approx(np.log(tokenizer.vocab_size))
+def test_a_network_made_of_cosines_divides_by_the_difference_alone(seen: Inside) -> None:
+    la, lb, lc = np.ogrid[:N, :N, :N]
+    angle = 2 * np.pi * (la - lb - lc) / N
+    made = with_answers(seen, 9 * (np.cos(angle) + np.cos(5 * angle)) + 0.01 * np.random.RandomState(0).rand(N, N, N))
+    told = inside.measures(made)
+    assert told["whole"] == told["difference"] == 1 and told["explained"] > 0.999
+    assert told["sum"] < 0.25 and told["left"] < 0.25
+    losses = inside.losses(made)
+    assert losses["restricted"] == pytest.approx(losses["train"], rel=0.2) and losses["restricted"] < 0.1
+    assert losses["excluded"] == pytest.approx(np.log(made.logits.shape[2]), rel=0.1)
+    assert characters.key_frequencies(characters.difference_spectrum(made.logits)) == [1, 5]
 
 
-def test_an_embedding_built_by_hand_has_its_spectrum(division: RunConfig) -> None:
-    tokenizer = NumberTokenizer(13, "/")
-    model = Transformer(division.model, tokenizer.vocab_size).eval()
-    angle = 2 * np.pi * characters.logarithms(13)[1:] / 12
+def test_a_network_that_remembers_has_nothing_in_the_difference(seen: Inside) -> None:
+    wrong = np.random.RandomState(0).randint(N, size=(N, N))  # sure of anything where it was not taught
+    made = with_answers(seen, 20 * np.eye(N)[np.where(seen.trained_on, seen.answers, wrong)])
+    told, losses = inside.measures(made), inside.losses(made)
+    assert losses["train"] < 1e-6 and losses["excluded"] < 0.05 and losses["restricted"] > np.log(N)
+    assert told["difference"] < 0.3 and told["left"] > 0.5
+
+
+def test_an_embedding_built_by_hand_has_its_spectrum_and_its_circle(model: Transformer, division: RunConfig) -> None:
+    angle = 2 * np.pi * characters.logarithms(P)[1:] / N
     made = np.stack([np.cos(2 * angle), np.sin(2 * angle), np.cos(5 * angle), np.sin(5 * angle)], axis=1)
     with torch.no_grad():
-        model.embed.weight[1:13] = torch.tensor(np.tile(made, division.model.d_model // 4), dtype=torch.float32)
-    seen = inside.look(model, tokenizer, division.data)
-    assert characters.spectrum(seen.embedding) == pytest.approx([0, 0.5, 0, 0, 0.5, 0], abs=1e-6)
-    assert (seen.unembedding == seen.embedding).all(), "tied"
+        model.embed.weight[1:P] = torch.tensor(np.tile(made, division.model.d_model // 4), dtype=torch.float32)
+    seen = inside.look(model, NumberTokenizer(P, "/"), division)
+    assert characters.spectrum(seen.in_order) == pytest.approx([0, 0.5, 0, 0, 0.5, 0], abs=1e-6)
+
+
+def test_a_plane_shows_circles_where_there_are_any_and_none_in_noise() -> None:
+    random, n, k = np.random.RandomState(0), 96, 7
+    angle = 2 * np.pi * k * np.arange(n) / n
+    directions = np.linalg.qr(random.randn(128, 2))[0].T
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) @ directions + 0.02 * random.randn(n, 128)
+    noise = random.randn(n, 128)
+    for table, radius in ((circle, 0.9), (noise, 0.2)):
+        x, y = figures.plane(table, k)
+        along = (x * np.cos(angle) + y * np.sin(angle)).mean() / np.hypot(x, y).mean()
+        assert along > radius if table is circle else abs(along) < radius
 
 
 def test_progress_of_a_run_that_kept_its_weights(division: RunConfig, tmp_path: Path) -> None:
@@ -79,9 +111,11 @@ def test_progress_of_a_run_that_kept_its_weights(division: RunConfig, tmp_path: 
     rounded, exact = load_weights(run.snapshots[60])[0], run.load()[0]
     for p, q in zip(rounded.parameters(), exact.parameters(), strict=True):
         assert p.dtype == torch.float32 and torch.allclose(p, q, rtol=1e-3, atol=1e-6)
-    told = inside.progress(run.snapshots[60], [1, 2, 3, 4, 5, 6])
-    assert told["train"] == pytest.approx(run.metrics["train_loss"][-1], rel=0.1)  # but for a = 0
-    assert told["restricted"] > 0 and told["excluded"] > 0 and 0 < told["gini"] < 1
+    kept = {step: inside.losses(inside.look(*load_weights(path))) for step, path in run.snapshots.items()}
+    assert kept[60]["train"] == pytest.approx(run.metrics["train_loss"][-1], rel=0.1)  # but for a = 0
+    progress = {step: told | {"gini": 0.5} for step, told in kept.items()}
+    figure = figures.phases(progress, {"T_fit": 20, "T_grok": None})
+    assert list(figure.axes[0].lines[0].get_xdata()) == list(run.snapshots)
 
 
 def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> None:
@@ -90,25 +124,23 @@ def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> Non
         _ = Run(tmp_path).snapshots
 
 
-def test_measures_of_a_network_that_cannot_divide_and_pictures_of_it(division: RunConfig) -> None:
-    torch.manual_seed(0)
-    tokenizer = NumberTokenizer(13, "/")
-    model = Transformer(division.model, tokenizer.vocab_size).eval()
-    seen = inside.look(model, tokenizer, division.data)
-    told = inside.measures(seen)
-    assert told["whole"] < 0.5 and told["gini"] == pytest.approx(told["gini_integers"], abs=0.3)
-    assert 0 <= inside.zero_row(model, tokenizer, division.data)[0] <= 1
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"data.operation": "+"}, r"data\.operation = \+"), ({"model.positions": "rope"}, "positions = rope")],
+)
+def test_networks_that_cannot_be_looked_into(changes: dict[str, str], message: str, division: RunConfig) -> None:
+    config = division.override(changes)
+    tokenizer = NumberTokenizer(P, config.data.operation)
+    with pytest.raises(UserError, match=message):
+        inside.look(Transformer(config.model, tokenizer.vocab_size), tokenizer, config)
+
+
+def test_pictures(seen: Inside, division: RunConfig) -> None:
     plots.style()
-    tables = figures.tables(division.data).axes[1].images[0].get_array()
-    assert (tables == np.subtract.outer(np.arange(12), np.arange(12)) % 12).all()
-    assert len(figures.spectra(seen).axes[0].patches) == 6 and len(figures.circles(seen, [1, 6]).axes) == 2
+    table = figures.tables(division.data).axes[1].images[0].get_array()
+    assert (table == seen.answers).all()
+    assert len(figures.spectra(seen).axes[0].patches) == N // 2
+    assert len(figures.circles({"one": seen, "two": seen}, [1, 6]).axes) == 4
     assert len(figures.attention({"tiny": seen}).axes) == 2 and len(figures.neurons({"tiny": seen}).axes[0].lines) == 3
-    assert figures.seeds_frequencies([seen, seen]).axes[0].images[0].get_array().shape == (2, 6)
-    assert figures.logit_waves(seen).axes[0].lines[0].get_ydata().size == 12
-
-
-def test_coordinates_in_a_plane_of_the_embedding() -> None:
-    angle = 2 * np.pi * 3 * np.arange(12) / 12
-    directions = np.linalg.qr(np.random.RandomState(0).rand(8, 2))[0].T
-    x, y = figures.plane(5 + np.stack([np.cos(angle), np.sin(angle)], 1) @ directions, 3)
-    assert np.hypot(x, y) == pytest.approx(1)
+    assert figures.seeds_frequencies({3: seen, 5: seen}).axes[0].images[0].get_array().shape == (2, N // 2)
+    assert figures.logit_waves(seen).axes[0].lines[0].get_ydata().size == N

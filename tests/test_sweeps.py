@@ -8,7 +8,7 @@ import pytest
 from lib import ablation_figures, experiments, figure_one, plots, sweeps
 from lib.config import RunConfig
 from lib.experiments import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
-from lib.runs import Run, censored, find, run_all
+from lib.runs import Run, censored, find, stored
 from lib.tracker import COLUMNS, line
 from lib.train import train
 
@@ -52,7 +52,7 @@ def test_outcome_counts_runs_that_do_not_get_there(cell: list[Run]) -> None:
 
 
 def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
-    rows = sweeps.table({"all": cell, "none": cell[2:]}, "cell").data.splitlines()
+    rows = sweeps.outcome_table({"all": cell, "none": cell[2:]}, "cell").data.splitlines()
     assert rows[2].startswith("| all | 2/4 | 50% [15%–85%] | 10 [")
     assert rows[3].startswith("| none | 0/2 | 0% [0%–66%] |") and rows[3].endswith("| – | – | – |")
     assert len({row.count("|") for row in rows}) == 1
@@ -133,7 +133,7 @@ def median_of_trials(solved: list[int | None]) -> float:
 
 
 def test_what_is_reported_was_the_best_of_its_trials() -> None:
-    told = sweeps.trials(run_all("methods_tuning", experiments.methods_tuning()), 3)
+    told = sweeps.trials([stored("methods_tuning", config) for config in experiments.methods_tuning()])
     for name, (method, settings) in experiments.METHODS.items():
         medians = {cell: median_of_trials(told.pop(0)["solved"]) for cell in settings}
         best = DELAYED.override(method | settings[experiments.BEST[name]])
@@ -150,7 +150,7 @@ def test_trials_tell_what_differs_and_what_the_validation_split_says(tiny: RunCo
         run.metrics["val_acc"] = (run.metrics["step"] >= 10 * i).astype(float)
         run.summary["val_acc"] = 1.0
     runs[3].metrics["val_acc"][:] = 0
-    told = sweeps.trials(runs, 2)
+    told = sweeps.trials(runs)
     assert [trial["setting"] for trial in told] == [{"lr": runs[0].config.optim.lr}, {"lr": runs[2].config.optim.lr}]
     assert [trial["solved"] for trial in told] == [[0, 10], [20, None]]
-    assert "| 20, – |" in sweeps.trials_table(runs, 2).data
+    assert "| 20, – |" in sweeps.trials_table(runs).data

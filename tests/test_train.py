@@ -416,7 +416,7 @@ def test_kaplan_meier() -> None:
     assert [share for _, share, _ in rows] == pytest.approx([0.857, 0.807, 0.753, 0.690, 0.627, 0.538, 0.448], abs=5e-4)
     assert stats.median_time(times, relapsed) == (23, 13, None)
     assert stats.median_time([5, 6, 7], [True, True, True]) == (6, 5, None)  # too few to close the interval
-    assert stats.median_time([5, 6, 7, 8, 9], [True] * 5) == (7, 5, 9)
+    assert stats.median_time([4, 5, 6, 7, 8, 9], [True] * 6) == (6, 4, 9)
     assert stats.median_time([420] * 10, [True] * 10) == (420, 420, 420)
     assert stats.median_time([220] * 12 + [240] * 8, [True] * 20) == (220, 220, 240)
     assert [stats.median_time(range(1, n + 1), [True] * n)[0] for n in (24, 28, 30, 38)] == [12, 14, 15, 19]
@@ -430,10 +430,14 @@ def test_milestones() -> None:
     assert stats.steps_to_grok(steps[:6], accuracy[:6]) is None
 
 
-def test_permutation_test() -> None:
-    assert stats.permutation_test([100, 101, 102, 103], [400, 401, 402, 403]) == pytest.approx(2 / 70, abs=0.005)
-    assert stats.permutation_test([1, 10, 100], [100, 1, 10]) == 1
-    assert stats.permutation_test([1, 2], [1, 2], seed=1) == 1
+def test_ratio_of_geometric_means() -> None:
+    middle, low, high = stats.ratio([100, 200, 400, 200], [100, 100, 100])
+    assert middle == pytest.approx(2) and low < 2 < high
+    x = np.exp(np.random.RandomState(0).randn(400))
+    _, low, high = stats.ratio(x, np.ones(5))
+    assert np.log(high / low) == pytest.approx(2 * 1.96 * np.log(x).std() / 20, rel=0.1)
+    with pytest.raises(ValueError, match="above 0"):
+        stats.ratio([0, 1], [1])
 
 
 def test_what_is_kept_on_the_way_includes_the_end_of_a_run_that_stops_early(tiny: RunConfig, tmp_path: Path) -> None:
