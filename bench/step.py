@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from lib import experiments, fast
+from lib import fast, presets
 from lib.data import IGNORE, Batch
 from lib.evaluate import evaluate
 from lib.machine import keep_freed_memory
@@ -22,7 +22,7 @@ from lib.optim import Optimizer
 from lib.train import batch_rows, load_data
 
 ROUNDS, WARM_UP = 30, 5
-CONFIG = experiments.DIVISION
+CONFIG = presets.DIVISION
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm"),
     "GELU": ("gelu", "gelu_backward"),

@@ -2,12 +2,8 @@
 
 import io
 import math
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,7 @@ from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
 from lib.evaluate import answers, evaluate, evaluation_steps, precision, scored_logits, spaced_steps
 from lib.fields import UserError
-from lib.machine import check_device, keep_freed_memory, peak_memory_mb
+from lib.machine import check_device, keep_freed_memory, peak_memory_mb, sole_use, stop_signal
 from lib.model import Transformer
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
@@ -251,49 +247,6 @@ def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval 
         finally:
             torch.set_num_threads(threads)
             torch.set_flush_denormal(False)
-
-
-@contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
-    """Makes the folder and holds a lock on it, which the system drops if the process dies. No lock on Windows.
-
-    Raises UserError if it cannot be made, or another process holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
-    if os.name == "nt":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a question that the loop asks between two steps. A no-op off the main thread."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped.is_set
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: stopped.set()) for kind in kinds]
-    try:
-        yield stopped.is_set
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
 
 
 def describe(row: Row) -> str:

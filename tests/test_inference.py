@@ -22,13 +22,13 @@ from lib.train import load_data
 @pytest.fixture(scope="module")
 def memorized() -> Path:
     """The committed checkpoint of the sentence."""
-    return runs.CHECKPOINTS / "memorize" / experiments.MEMORIZE.id
+    return runs.CHECKPOINTS / "memorize" / experiments.memorize()[0].id
 
 
 @pytest.fixture(scope="module")
 def division() -> Path:
     """The committed checkpoint of the first division run."""
-    return runs.CHECKPOINTS / "grokking" / experiments.DIVISION.id
+    return runs.CHECKPOINTS / "grokking" / experiments.grokking()[0].id
 
 
 def test_sampling_follows_the_distribution_that_it_reports(memorized: Path) -> None:

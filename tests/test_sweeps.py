@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib import ablation_figures, experiments, figure_one, plots, sweeps
+from lib import ablation, ablation_figures, experiments, figure_one, plots, sweeps
+from lib.ablation import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
 from lib.config import RunConfig
-from lib.experiments import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
 from lib.runs import Run, censored, find, stored
 from lib.tracker import COLUMNS, line
 from lib.train import train
@@ -80,14 +80,14 @@ def test_the_middle_run() -> None:
 
 def test_cells_have_the_promised_seeds() -> None:
     for name, cells in FACTORS.items():
-        configs = [experiments.ablation_cell(changes) for changes in cells.values()]
+        configs = [ablation.ablation_cell(changes) for changes in cells.values()]
         assert sum(runs[0] == BASELINE for runs in configs) == 1, name
         for changes, runs in zip(cells.values(), configs, strict=True):
             expected = MANY if runs[0] == BASELINE else CLAIM if changes in CLAIMS else SEEDS
             assert len(set(runs)) == expected and SEEDS >= 5 and CLAIM >= 10 and MANY >= 20, (name, changes)
     assert len(FACTORS["train fraction"]) >= 8
     tried = {run.seed for name, make in experiments.ALL.items() if name != "recipe" for run in make()}
-    assert len(experiments.recipe()) == MANY and not tried & {run.seed for run in experiments.recipe()}
+    assert len(ablation.recipe()) == MANY and not tried & {run.seed for run in ablation.recipe()}
 
 
 def test_stored_sweeps_are_complete() -> None:
@@ -133,12 +133,12 @@ def median_of_trials(solved: list[int | None]) -> float:
 
 
 def test_what_is_reported_was_the_best_of_its_trials() -> None:
-    told = sweeps.trials([stored("methods_tuning", config) for config in experiments.methods_tuning()])
-    for name, (method, settings) in experiments.METHODS.items():
+    told = sweeps.trials([stored("methods_tuning", config) for config in ablation.methods_tuning()])
+    for name, (method, settings) in ablation.METHODS.items():
         medians = {cell: median_of_trials(told.pop(0)["solved"]) for cell in settings}
-        best = DELAYED.override(method | settings[experiments.BEST[name]])
-        assert medians[experiments.BEST[name]] == min(medians.values()), name
-        assert {run.override({"seed": 0}) for run in experiments.methods()} >= {best}
+        best = DELAYED.override(method | settings[ablation.BEST[name]])
+        assert medians[ablation.BEST[name]] == min(medians.values()), name
+        assert {run.override({"seed": 0}) for run in ablation.methods()} >= {best}
     for tuning, used in (("methods_tuning", "methods"), ("recipe_tuning", "recipe"), ("add_sub_tuning", "add_sub")):
         seeds = [{run.seed for run in experiments.ALL[name]()} for name in (tuning, used)]
         assert not seeds[0] & seeds[1], "tuned on a seed that is reported"

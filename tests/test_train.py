@@ -20,8 +20,9 @@ from lib import archive, checkpoint, runs, stats
 from lib.config import RunConfig
 from lib.evaluate import evaluation_steps
 from lib.fields import UserError
+from lib.machine import sole_use
 from lib.runs import Run, agreement, find, run_all, run_live
-from lib.train import Interrupted, Trainer, load_data, sole_use, train
+from lib.train import Interrupted, Trainer, load_data, train
 
 
 def weights(folder: Path) -> bytes:

@@ -1,0 +1,46 @@
+"""The configs that the experiments start from, and how cells of them are made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+Changes = dict[str, Any]  # of a config, by dotted name
+TUNING = 100  # the first of the seeds that are for tuning only
+
+MEMORIZE = RunConfig(
+    data=DataConfig(task="text"),
+    model=ModelConfig(n_layers=1, n_heads=4, d_model=64, d_ff=256, context_length=24),
+    optim=OptimConfig(lr=1e-3, weight_decay=0.0),
+    train=TrainConfig(batch_size=1, max_steps=1000, eval_every=5),
+)
+DIVISION = RunConfig(
+    data=DataConfig(operation="/", p=97, train_fraction=0.5, val_fraction=0.1),
+    model=ModelConfig(context_length=4),
+    optim=OptimConfig(name="adamw", lr=1e-3, weight_decay=1.0, beta2=0.98, warmup_steps=10),
+    train=TrainConfig(batch_size=512, max_steps=3000, eval_every=10, eval_growth=1),
+)
+DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval_every": 20})
+
+WARM_UP = DIVISION.override(
+    {"optim.schedule": "cosine", "optim.fall_steps": 1500, "train.max_steps": 1500}
+    | {"train.eval_growth": 1.05, "train.precision": "bfloat16"}
+)
+CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
+UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
+
+
+def seeds(config: RunConfig, changes: Changes, n: int, first: int = 0) -> list[RunConfig]:
+    """A cell: `config` with the changes, under n seeds from `first` on."""
+    return [config.override(changes | {"seed": seed}) for seed in range(first, first + n)]
+
+
+def grid(rates: Sequence[float], decays: Sequence[float]) -> dict[str, Changes]:
+    """A cell for each pair of a learning rate and a weight decay."""
+    pairs = [(lr, decay) for lr in rates for decay in decays]
+    return {f"lr {lr:g}, wd {decay:g}": {"optim.lr": lr, "optim.weight_decay": decay} for lr, decay in pairs}
+
+
+def vary(field: str, *values: Any) -> dict[str, Changes]:
+    """One cell per value of one field, named by the value."""
+    return {f"{value:g}" if isinstance(value, float) else str(value): {field: value} for value in values}
