@@ -78,11 +78,12 @@ METHODS: dict[str, tuple[Changes, dict[str, Changes]]] = {
 }
 BEST = dict.fromkeys(METHODS, "lr 0.002, wd 2") | {"Grokfast": "lr 0.001, wd 2", "Muon": "lr 0.01, wd 2"}  # by trial
 MUON_GRID = grid((3e-3, 1e-2, 3e-2), (0.3, 1.0, 3.0))
+FOLLOWED = {"train.max_steps": 2000, "train.go_on": 10}  # as far as the recipe itself
 # the recipe with one part taken away
 PARTS: dict[str, Changes] = {
     "float32": {"train.precision": "float32"},
     "AdamW, lr 0.001, for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
-    "constant learning rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0},
+    "constant learning rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0} | FOLLOWED,
     "no weight decay": {"optim.weight_decay": 0.0},
     "four times the initial weights": {"model.init_scale": 4},
 }
