@@ -154,7 +154,7 @@ def phases(progress: Mapping[int, Mapping[str, float]], marks: Mapping[str, int 
         for name, step in marks.items():
             if step is not None:
                 plots.mark(axes, step, name if axes is above else "", "left")
-    above.set(yscale="log", xlabel="", ylabel="loss (nats)")
+    above.set(xlabel="", ylabel="loss (nats)")
     above.legend(fontsize=7, ncols=2)
     below.set_ylabel("Gini, embedding")
     return figure
@@ -182,7 +182,7 @@ def arrival(cells: Cells) -> Figure:
         axes.step(
             [1, *times, end], [0, *shares, *shares[-1:]] if rows else [0, 0], where="post", color=color, label=name
         )
-    axes.set(ylim=(0, 1.03), ylabel="share of seeds that have grokked")
+    axes.set(ylim=(0, 1.03), ylabel="seeds that have grokked")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     plots.log_steps(axes)
     axes.set_xlim(left=100)

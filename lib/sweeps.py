@@ -11,6 +11,7 @@ from lib.config import RunConfig
 from lib.runs import Run, censored
 
 Cells = Mapping[str, Sequence[Run]]
+FINALS = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
 MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
 
 
@@ -80,11 +81,14 @@ def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
     return markdown(["factor", "cell", "grokked", "T_grok", "÷ baseline's"], rows)
 
 
-def finals(runs: Sequence[Run]) -> dict[str, list[float]]:
-    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies."""
-    names = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
-    values = {name: [run.summary[name] for run in runs] for name in names}
-    return {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
+def finals(runs: Sequence[Run]) -> dict[str, Any]:
+    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies.
+
+    `done`: how many have a test accuracy of at least 99.9 %.
+    """
+    values = {name: [run.summary[name] for run in runs] for name in FINALS}
+    told: dict[str, Any] = {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
+    return told | {"done": sum(accuracy >= 0.999 for accuracy in values["test_acc"])}
 
 
 def finals_table(cells: Cells, first: str) -> Markdown:
@@ -92,7 +96,9 @@ def finals_table(cells: Cells, first: str) -> Markdown:
     rows = []
     for name, runs in cells.items():
         row = [name]
-        for key, (median, low, high) in finals(runs).items():
+        end = finals(runs)
+        for key in FINALS:
+            median, low, high = end[key]
             show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
             row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
         told = outcome(runs)
