@@ -11,9 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lib import arithmetic, plots
-from lib.data import IGNORE
+from lib.fields import UserError
 from lib.runs import Run
-from lib.train import load_data
 
 COLORS = {"the paper's network": plots.RED, "the starter's network": plots.BLUE}
 KINDS = {  # a cell of the table of answers
@@ -44,8 +43,9 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
                 for step, fill in ((run.t_fit, "white"), (run.t_grok, COLORS[name])):
                     if step is not None:
                         column[0].plot(step, height, "o", ms=3.5, mec=COLORS[name], mfc=fill, mew=0.8, clip_on=False)
-        for axes, guessed in zip(column, (lambda p: 1 / p, math.log), strict=False):
-            axes.axhline(guessed(runs[0].config.data.p), color=plots.GREY, lw=0.8, ls=":")
+        [p] = {run.config.data.p for runs in networks.values() for run in runs}
+        for axes, guessed in zip(column, (1 / p, math.log(p)), strict=False):
+            axes.axhline(guessed, color=plots.GREY, lw=0.8, ls=":")
         for axes in column:
             plots.log_steps(axes)
             axes.set_xlabel("")
@@ -83,16 +83,18 @@ def answers(run: Run, steps: Sequence[int]) -> Figure:
 
 
 def table(run: Run, step: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """(p, p) indices into KINDS, and the shares of the train split and of all unseen equations that are right."""
+    """(p, p) indices into KINDS, and the shares of the train split and of all unseen equations that are right.
+
+    Raises UserError if the run kept no answers at that step.
+    """
     p, kept = run.config.data.p, run.answers
+    if step not in kept["step"]:
+        raise UserError(f"step {step}: must be one at which {run.path} kept its answers: {kept['step'].tolist()}")
     at = kept["step"].tolist().index(step)
     cells = np.full((p, p), len(KINDS) - 1)
     right: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    rows, batches = arithmetic.split(run.config.data), load_data(run.config).splits
-    for name, batch in batches.items():
-        targets = batch.targets[:, -1].numpy()
-        assert (targets != IGNORE).all()
-        hit = kept[name][at] == targets
-        cells[rows[name][:, 0], rows[name][:, 1]] = hit + (0 if name == "train" else 2)
+    for name, rows in arithmetic.split(run.config.data).items():
+        hit = kept[name][at] == rows[:, 2]  # the token of a number is the number
+        cells[rows[:, 0], rows[:, 1]] = hit + (0 if name == "train" else 2)
         right[name == "train"].append(hit)
     return cells, (np.concatenate(right[True]).mean(), np.concatenate(right[False]).mean())

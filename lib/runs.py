@@ -95,7 +95,8 @@ class Run:
     @property
     def snapshots(self) -> dict[int, Path]:
         """Step -> weights file. Raises UserError unless the run was trained with train.keep_weights."""
-        files = {int(path.stem): path for path in (self.path / checkpoint.SNAPSHOTS).glob("*.safetensors")}
+        kept = self.path / checkpoint.SNAPSHOTS
+        files = {int(path.stem): path for path in kept.glob("*.safetensors")} if isinstance(kept, Path) else {}
         if not files:
             raise UserError(f"{self.path}: keeps no weights on the way; train it with train.keep_weights=true")
         return dict(sorted(files.items()))
