@@ -119,13 +119,13 @@ def clock(cells: Cells) -> Figure:
     """
     figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.6), sharex=True)
     rates = sorted({runs[0].config.optim.lr for runs in cells.values()})
-    for rate, color in zip(rates, shades(len(rates)), strict=True):
+    for i, (rate, color) in enumerate(zip(rates, shades(len(rates)), strict=True)):
         for runs in cells.values():
             optim = runs[0].config.optim
             if optim.lr == rate:
                 for axes, name in zip(panels, ("t_fit", "delay"), strict=True):
                     for time, reached in zip(*censored(runs, name), strict=True):
-                        at = optim.lr * optim.weight_decay
+                        at = optim.lr * optim.weight_decay * 1.08**i  # beside one another
                         axes.plot(
                             at, time, "o" if reached else "^", ms=3.5, color=color, mfc=color if reached else "white"
                         )
