@@ -123,7 +123,7 @@ def results_table(results: dict[str, Any]) -> list[str]:
     rows.append(
         (
             "Division mod 97 without 0, subtraction mod 96",
-            f"T_grok {times}, ratio {middle:.2f} [{low:.2f}–{high:.2f}]",
+            f"T_grok {times}; ratio of geometric means {middle:.2f} [{low:.2f}–{high:.2f}]",
             "isomorphism",
         )
     )

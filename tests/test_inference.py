@@ -84,7 +84,7 @@ def test_committed_division_checkpoint_answers_unseen_equations(division: Path) 
 
 def test_every_committed_checkpoint_loads_and_gives_its_recorded_accuracy() -> None:
     listed = subprocess.run(["git", "ls-files", "checkpoints"], cwd=ROOT, capture_output=True, text=True, check=True)
-    files = [ROOT / name for name in listed.stdout.splitlines() if name.endswith(".safetensors")]
+    files = [ROOT / name for name in listed.stdout.splitlines() if name.endswith("/model.safetensors")]
     assert {file.parent.parent.name for file in files} >= {"memorize", "memorize_masked", "grokking"}
     for file in files:
         run = Run(file.parent)

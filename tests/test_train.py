@@ -103,8 +103,9 @@ LONGER = {"train.max_steps": 1200, "train.eval_every": 20, "model.dropout": 0.1,
 
 
 def options(config: RunConfig) -> list[str]:
-    default = RunConfig().flat()
-    return [f"--{name}={value}" for name, value in config.flat().items() if value != default[name]]
+    return [
+        f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in config.flat().items()
+    ]
 
 
 def n_rows(folder: Path) -> int:
