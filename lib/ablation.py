@@ -82,10 +82,10 @@ FOLLOWED = {"train.max_steps": 2000, "train.go_on": 10}  # as far as the recipe 
 # the recipe with one part taken away
 PARTS: dict[str, Changes] = {
     "float32": {"train.precision": "float32"},
-    "AdamW, lr 0.001, for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
-    "constant learning rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0} | FOLLOWED,
-    "no weight decay": {"optim.weight_decay": 0.0},
-    "four times the initial weights": {"model.init_scale": 4},
+    "AdamW for Muon": {"optim.name": "adamw", "optim.lr": 1e-3},
+    "constant rate": {"optim.schedule": "constant", "optim.fall_steps": 0, "optim.final_lr": 0.0} | FOLLOWED,
+    "no decay": {"optim.weight_decay": 0.0},
+    "4 × initial weights": {"model.init_scale": 4},
 }
 
 
