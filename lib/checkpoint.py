@@ -40,6 +40,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, To
     """
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
+    if path.suffix == ".zip" or ((path / "config.json").exists() and not file.exists()):
+        raise UserError(f"{path}: keeps no weights; train it again: python -m lib.train … --checkpoints FOLDER")
     if not file.is_file():
         raise UserError(f"{file}: no such weights file; must be a run folder with {WEIGHTS}, or such a file")
     try:

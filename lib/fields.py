@@ -1,5 +1,6 @@
 """Checked dataclass fields: typed values from text, with errors that name the field, the value and what is allowed."""
 
+import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
@@ -14,15 +15,22 @@ class UserError(ValueError):
 
 
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
-    """Makes of a command's UserError one line on stderr and the exit status 1."""
+    """Makes of a command's UserError, or of Ctrl-C, one line on stderr and the exit status 1.
+
+    Where nobody reads on, as after `| head`, it ends without a word.
+    """
 
     @wraps(main)
     def command(*args: Any) -> int:
         try:
-            return main(*args)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            status = main(*args)
+            sys.stdout.flush()
+            return status
+        except (UserError, KeyboardInterrupt) as error:
+            print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it exits
+        return 1
 
     return command
 

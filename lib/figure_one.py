@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lib import arithmetic, plots
+from lib.config import DataConfig
 from lib.fields import UserError
 from lib.runs import Run
 
@@ -72,29 +74,42 @@ def answers(run: Run, steps: Sequence[int]) -> Figure:
     figure, panels = plt.subplots(1, len(steps), figsize=(1.75 * len(steps), 2.5), sharey=True)
     for axes, step in zip(panels, steps, strict=True):
         cells, shares = table(run, step)
-        axes.imshow(cells, cmap=ListedColormap(list(KINDS.values())), vmin=0, vmax=4, interpolation="nearest")
-        axes.grid(False)
-        axes.set(xlabel="b", xticks=[0, run.config.data.p - 1], yticks=[0, run.config.data.p - 1])
+        draw_table(axes, cells)
         axes.set_title(f"step {step:,}\ntrain {shares[0]:.0%}\nunseen {shares[1]:.0%}", fontsize=8, weight="normal")
     panels[0].set_ylabel("a")
-    patches = [Patch(fc=color, ec=plots.GREY, lw=0.4, label=name) for name, color in list(KINDS.items())[:4]]
-    figure.legend(handles=patches, loc="outside lower center", ncols=4)
+    legend_of_kinds(figure)
     return figure
 
 
 def table(run: Run, step: int) -> tuple[np.ndarray, tuple[float, float]]:
-    """(p, p) indices into KINDS, and the shares of the train split and of all unseen equations that are right.
-
-    Raises UserError if the run kept no answers at that step.
-    """
-    p, kept = run.config.data.p, run.answers
+    """`verdicts` of the answers that a run kept. Raises UserError if it kept none at that step."""
+    kept = run.answers
     if step not in kept["step"]:
         raise UserError(f"step {step}: must be one at which {run.path} kept its answers: {kept['step'].tolist()}")
     at = kept["step"].tolist().index(step)
-    cells = np.full((p, p), len(KINDS) - 1)
+    return verdicts(run.config.data, {name: answers[at] for name, answers in kept.items() if name != "step"})
+
+
+def verdicts(data: DataConfig, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, tuple[float, float]]:
+    """(p, p) indices into KINDS, and the shares of the train split and of all unseen equations that are right.
+
+    given: for each split, the answers (N,) to its equations.
+    """
+    cells = np.full((data.p, data.p), len(KINDS) - 1)
     right: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    for name, rows in arithmetic.split(run.config.data).items():
-        hit = kept[name][at] == rows[:, 2]  # the token of a number is the number
+    for name, rows in arithmetic.split(data).items():
+        hit = given[name] == rows[:, 2]  # the token of a number is the number
         cells[rows[:, 0], rows[:, 1]] = hit + (0 if name == "train" else 2)
         right[name == "train"].append(hit)
     return cells, (np.concatenate(right[True]).mean(), np.concatenate(right[False]).mean())
+
+
+def draw_table(axes: Axes, cells: np.ndarray) -> None:
+    axes.imshow(cells, cmap=ListedColormap(list(KINDS.values())), vmin=0, vmax=4, interpolation="nearest")
+    axes.grid(False)
+    axes.set(xlabel="b", xticks=[0, len(cells) - 1], yticks=[0, len(cells) - 1])
+
+
+def legend_of_kinds(figure: Figure) -> None:
+    patches = [Patch(fc=color, ec=plots.GREY, lw=0.4, label=name) for name, color in list(KINDS.items())[:4]]
+    figure.legend(handles=patches, loc="outside lower center", ncols=4)

@@ -4,7 +4,9 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +39,8 @@ def generate(
     likeliest token. Beyond the model's context only the last `context_length` tokens are read. `seed` makes the
     sample repeatable.
     """
+    if n_tokens < 1:
+        raise UserError(f"N = {n_tokens}: must be at least 1")
     if temperature != 0 and not 1e-3 <= temperature <= 1e3:
         raise UserError(f"temperature = {temperature}: must be 0, or from 0.001 to 1000")
     if seed is not None and not 0 <= seed < 2**63:
@@ -80,8 +84,6 @@ def sample(
     seed: int | None = None,
 ) -> list[str]:
     """`samples` texts of at most `n_tokens` new tokens, each beginning with `prompt` and ending before <eos>."""
-    if n_tokens < 1:
-        raise UserError(f"N = {n_tokens}: must be at least 1")
     if samples < 1:
         raise UserError(f"samples = {samples}: must be at least 1")
     ids = encode_prompt(model, tokenizer, prompt)
@@ -90,6 +92,15 @@ def sample(
     new = torch.stack([ids for ids, _ in generate(model, tokens, n_tokens, **options)], 1).tolist()
     ends = [row.index(tokenizer.eos) if tokenizer.eos in row else len(row) for row in new]
     return [prompt + tokenizer.decode(row[:end]) for row, end in zip(new, ends, strict=True)]
+
+
+def spell(
+    model: Transformer, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any
+) -> list[tuple[str, float]]:
+    """One sample as its new tokens and the probability of each; the last may be "<eos>". Options: `generate`."""
+    tokens = torch.tensor([encode_prompt(model, tokenizer, prompt)], device=next(model.parameters()).device)
+    new = [(int(ids), float(p)) for ids, p in generate(model, tokens, n_tokens, eos=tokenizer.eos, **options)]
+    return [("<eos>" if token == tokenizer.eos else tokenizer.decode([token]), p) for token, p in new]
 
 
 def encode_prompt(model: Transformer, tokenizer: Tokenizer, prompt: str) -> list[int]:
@@ -140,12 +151,21 @@ def describe_answer(config: RunConfig, a: int, b: int, probabilities: Tensor) ->
     data = config.data
     top = probabilities.topk(min(4, data.p))
     best, *others = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    found = {name: rows[(rows[:, 0] == a) & (rows[:, 1] == b), 2] for name, rows in arithmetic.split(data).items()}
-    where, true = next((name, int(c[0])) for name, c in found.items() if len(c))
+    true, where = right_answer(data, a, b)
     verdict = "right" if best[0] == true else f"wrong, it is {true}"
     seen = "seen in training" if where == "train" else f"unseen ({where} split)"
     then = ", ".join(f"{c}: {p:.2g}" for c, p in others)
     return f"{a}{data.operation}{b}={best[0]}   P {best[1]:.4f}   {verdict}, {seen}   (then {then})"
+
+
+def right_answer(data: DataConfig, a: int, b: int) -> tuple[int, str]:
+    """c of a o b = c, and the split that the equation is in; "no" where data.skip_zero leaves it out."""
+
+    def among(rows: np.ndarray) -> np.ndarray:
+        return rows[(rows[:, 0] == a) & (rows[:, 1] == b), 2]
+
+    [true] = among(arithmetic.equations(data.operation, data.p))
+    return int(true), next((name for name, rows in arithmetic.split(data).items() if len(among(rows))), "no")
 
 
 def random_equations(data: DataConfig, n: int, seed: int | None) -> list[tuple[int, int]]:

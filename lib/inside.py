@@ -1,17 +1,57 @@
 """What a network that divides holds inside, with the numbers in the order of their logarithms."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib import arithmetic, characters
+from lib.checkpoint import load_weights
 from lib.config import DataConfig, RunConfig
 from lib.fields import UserError
-from lib.model import Transformer
+from lib.model import Transformer, rotate
 from lib.tokenizer import Tokenizer
+
+Progress = Mapping[int, Mapping[str, Any]]  # step -> what was measured then
+
+
+class AtLast(NamedTuple):
+    """What a network computes at the last token of each of B sequences of T tokens."""
+
+    logits: Tensor  # (B, V)
+    neurons: list[Tensor]  # per layer (B, F), after the activation
+    attention: list[Tensor]  # per layer (B, H, T), to each token
+
+
+def at_last(model: Transformer, tokens: Tensor) -> AtLast:
+    """tokens: (B, T) int64, without padding."""
+    (B, T), H = tokens.shape, model.config.n_heads
+    neurons, queries, keys, hooks = [], [], [], []
+    for block in model.blocks:
+        down, attention = block.feed_forward.down, block.attention
+        hooks.append(down.register_forward_pre_hook(lambda _, inputs: neurons.append(inputs[0][:, -1])))
+        hooks.append(attention.query.register_forward_hook(lambda _, inputs, output: queries.append(output)))
+        hooks.append(attention.key.register_forward_hook(lambda _, inputs, output: keys.append(output)))
+    try:
+        with torch.no_grad():
+            logits = model(tokens)[:, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights = []
+    for q, k in zip(queries, keys, strict=True):
+        q, k = (x.view(B, T, H, -1).transpose(1, 2) for x in (q, k))  # (B, H, T, d)
+        if model.config.positions == "rope":
+            q, k = (rotate(x, torch.arange(T)) for x in (q, k))
+        scores = torch.einsum("bhd,bhtd->bht", q[:, :, -1], k) / q.shape[-1] ** 0.5
+        weights.append(scores.softmax(-1))
+    return AtLast(logits, neurons, weights)
 
 
 @dataclass(frozen=True)
@@ -58,7 +98,7 @@ class Inside:
 
 
 def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
-    """Run a network on all pairs. Raises UserError unless it divides, number by number, without rotary positions."""
+    """Run a network on all pairs. Raises UserError unless it divides, number by number."""
     data = config.data
     for field, value, wanted in (
         ("data.task", data.task, "arithmetic"),
@@ -67,38 +107,18 @@ def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
     ):
         if value != wanted:
             raise UserError(f"{field} = {value}: must be {wanted} to look inside")
-    if config.model.positions == "rope":
-        raise UserError("model.positions = rope: must be another to look inside")
-    numbers, n, H = characters.powers(data.p), data.p - 1, config.model.n_heads
+    numbers, n = characters.powers(data.p), data.p - 1
     op, equals = tokenizer.encode("/=")
     a, b = (grid.ravel() for grid in np.meshgrid(numbers, numbers, indexing="ij"))
-    tokens = torch.tensor(np.stack([a, np.full(n * n, op), b, np.full(n * n, equals)], axis=1))
-    seen: dict[str, list[Tensor]] = {"neurons": [], "query": [], "key": []}
-    hooks = []
-    for block in model.blocks:
-        down, attention = block.feed_forward.down, block.attention
-        hooks.append(down.register_forward_pre_hook(lambda _, inputs: seen["neurons"].append(inputs[0])))
-        hooks.append(attention.query.register_forward_hook(lambda _, inputs, output: seen["query"].append(output)))
-        hooks.append(attention.key.register_forward_hook(lambda _, inputs, output: seen["key"].append(output)))
-    try:
-        with torch.no_grad():
-            logits = model(tokens)[:, -1].numpy()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    weights = []
-    for q, k in zip(seen["query"], seen["key"], strict=True):
-        q, k = (x.view(n * n, 4, H, -1) for x in (q, k))
-        scores = torch.einsum("bhd,bthd->bht", q[:, -1], k) / q.shape[-1] ** 0.5
-        weights.append(scores.softmax(-1).view(n, n, H, 4).numpy())
+    seen = at_last(model, torch.tensor(np.stack([a, np.full(n * n, op), b, np.full(n * n, equals)], axis=1)))
     with torch.no_grad():
         zero = model(torch.tensor([[0, op, b, equals] for b in range(1, data.p)]), last=True).argmax(1) == 0
-    others = np.setdiff1d(np.arange(logits.shape[1]), numbers)
+    others = np.setdiff1d(np.arange(seen.logits.shape[1]), numbers)
     return Inside(
         data=data,
-        logits=logits[:, np.concatenate([numbers, others])].reshape(n, n, -1),
-        neurons=[x[:, -1].reshape(n, n, -1).numpy() for x in seen["neurons"]],
-        attention=weights,
+        logits=seen.logits[:, np.concatenate([numbers, others])].reshape(n, n, -1).numpy(),
+        neurons=[x.reshape(n, n, -1).numpy() for x in seen.neurons],
+        attention=[x.reshape(n, n, *x.shape[1:]).numpy() for x in seen.attention],
         embedding=model.embed.weight.detach().numpy()[: data.p],
         zero=zero.numpy(),
     )
@@ -147,3 +167,27 @@ def measures(inside: Inside) -> dict[str, float]:
         "zero_seen": float(inside.zero[seen].mean()),
         "zero_unseen": float(inside.zero[~seen].mean()),
     }
+
+
+def progress(snapshots: Mapping[int, Path]) -> Progress:
+    """Of a run's weights files by step: `losses`, `gini` of the embedding's spectrum in the basis of the characters,
+    and the last layer's mean `attention` (H, 4), head by head, from "=" to a, o, b and itself.
+    """
+    told = {}
+    for step, path in snapshots.items():
+        moment = look(*load_weights(path))
+        gini = characters.gini(characters.spectrum(moment.in_order))
+        told[step] = losses(moment) | {"gini": gini, "attention": moment.attention[-1].mean((0, 1)).tolist()}
+    return told
+
+
+def falls_below(progress: Progress, name: str, level: float) -> float:
+    """The step at which a measure of `progress` first falls below `level`, on a line between the steps around it.
+
+    Raises UserError if it never does, or is below from the first.
+    """
+    rows = [(step, row[name]) for step, row in progress.items()]
+    for (x, above), (y, below) in pairwise(rows):
+        if below < level <= above:
+            return x + (y - x) * (above - level) / (above - below)
+    raise UserError(f"{name}: never falls below {level:.3g}; it goes from {rows[0][1]:.3g} to {rows[-1][1]:.3g}")

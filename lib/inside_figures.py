@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from lib import arithmetic, characters, plots, stats
 from lib.config import DataConfig
-from lib.inside import Inside
+from lib.inside import Inside, Progress
 from lib.runs import censored
 from lib.sweeps import Cells
 
@@ -137,26 +137,50 @@ def attention(networks: Mapping[str, Inside]) -> Figure:
     return figure
 
 
-def phases(progress: Mapping[int, Mapping[str, float]], marks: Mapping[str, int | None]) -> Figure:
-    """Steps -> the losses of `inside.losses` and `gini` of the embedding; `marks` are moments of the run."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(5.6, 3.6), sharex=True, height_ratios=(2, 1))
-    steps = list(progress)
-    for name, color, dash in (
-        ("train", plots.GREY, "-"),
-        ("unseen", plots.GREY, "--"),
-        ("restricted", plots.BLUE, "-"),
-        ("excluded", plots.RED, "-"),
-    ):
-        above.plot(steps, [row[name] for row in progress.values()], dash, color=color, label=name)
-    below.plot(steps, [row["gini"] for row in progress.values()], color=plots.BLUE)
-    for axes in (above, below):
+def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) -> Figure:
+    """A column per network: `inside.progress` against steps, with moments of the run marked."""
+    figure, panels = plt.subplots(
+        2, len(networks), figsize=(2.9 * len(networks), 3.6), sharex=True, sharey="row", height_ratios=(2, 1)
+    )
+    for (above, below), (title, (progress, marks)) in zip(panels.reshape(2, -1).T, networks.items(), strict=True):
+        steps = list(progress)
+        for name, color, dash in (
+            ("train", plots.GREY, "-"),
+            ("unseen", plots.GREY, "--"),
+            ("restricted", plots.BLUE, "-"),
+            ("excluded", plots.RED, "-"),
+        ):
+            above.plot(steps, [row[name] for row in progress.values()], dash, color=color, label=name)
+        below.plot(steps, [row["gini"] for row in progress.values()], color=plots.BLUE)
+        for axes in (above, below):
+            plots.log_steps(axes)
+            for name, step in marks.items():
+                if step is not None:
+                    plots.mark(axes, step, name if axes is below else "", "left", 0.7)
+        above.set_xlabel("")
+        above.set_title(title)
+    first = panels.reshape(2, -1)[:, 0]
+    first[0].set_ylabel("loss (nats)")
+    first[1].set_ylabel("Gini, embedding")
+    figure.legend(*first[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]) -> Figure:
+    """A panel per head: its mean attention from "=" to a, o, b and "=" against steps."""
+    weights = np.array([row["attention"] for row in progress.values()])  # (steps, H, 4)
+    figure, panels = plt.subplots(1, weights.shape[1], figsize=(1.9 * weights.shape[1] + 0.4, 2.3), sharey=True)
+    for head, axes in enumerate(np.atleast_1d(panels)):
+        for token, color in enumerate((plots.BLUE, plots.GREY, plots.ORANGE, plots.PURPLE)):
+            axes.plot(list(progress), weights[:, head, token], color=color, label="a/b="[token], lw=1.3)
         plots.log_steps(axes)
-        for name, step in marks.items():
+        for step in marks.values():
             if step is not None:
-                plots.mark(axes, step, name if axes is above else "", "left")
-    above.set(xlabel="", ylabel="loss (nats)")
-    above.legend(fontsize=7, ncols=2)
-    below.set_ylabel("Gini, embedding")
+                plots.mark(axes, step, "", "left")
+        axes.set(ylim=(0, 1))
+        axes.set_title(f"head {head}")
+    np.atleast_1d(panels)[0].set_ylabel("attention from =")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 

@@ -59,6 +59,14 @@ def save(figure: Figure, name: str) -> Path:
     return path
 
 
+def png(figure: Figure) -> bytes:
+    """A figure as a picture for a widget; pyplot forgets it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
 def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: Any) -> None:
     """Text beside a line, in its colour: read faster than a legend."""
     options = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"} | where
@@ -114,12 +122,12 @@ def finish_grid(figure: Figure, panels: np.ndarray, colors: dict[str, str]) -> N
     figure.legend(handles=names + dashes, loc="outside upper center", ncols=len(names) + 2)
 
 
-def mark(axes: Axes, step: float, text: str, side: str) -> None:
-    """A vertical line at a step, with its name on the left or the right."""
+def mark(axes: Axes, step: float, text: str, side: str, height: float = 0.3) -> None:
+    """A vertical line at a step, with its name on the left or the right, at some share of the axes' height."""
     axes.axvline(step, color=GREY, lw=0.8, ls=":")
     place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "va": "center", "fontsize": 8}
     x, align = (-3, "right") if side == "left" else (3, "left")
-    axes.annotate(text, (step, 0.3), xytext=(x, 0), ha=align, color=GREY, rotation=90, **place)
+    axes.annotate(text, (step, height), xytext=(x, 0), ha=align, color=GREY, rotation=90, **place)
 
 
 class LiveCurve:
@@ -131,39 +139,44 @@ class LiveCurve:
     def __init__(self, config: RunConfig, metric: str = "acc") -> None:
         self.config, self.metric = config, metric
         self.rows: list[Row] = []
-        self.handle = display(self.draw(), display_id=True)
+        self.handle = display(growing(self.rows, metric), display_id=True)
 
     def __call__(self, row: Row) -> None:
         self.rows.append(row)
         if len(self.rows) % 5 == 0 or row["step"] == self.config.train.max_steps:
-            self.handle.update(self.draw())
+            self.handle.update(growing(self.rows, self.metric))
 
-    def draw(self) -> Figure:
-        figure, axes = plt.subplots(figsize=(5.6, 2.6))
-        for split, dash, color in (("train", "-", BLUE), ("val", "--", GREEN), ("test", "--", RED)):
-            points = [(r["step"], r[f"{split}_{self.metric}"]) for r in self.rows if r["step"]]
-            points = [point for point in points if point[1] is not None]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=color, ls=dash, label=split)
-        steps = [int(row["step"]) for row in self.rows]
-        if self.metric == "acc":
-            accuracy_axis(axes)
-            for split, find, text, side in (
-                ("train", stats.steps_to_fit, "T_fit", "left"),
-                ("test", stats.steps_to_grok, "T_grok", "right"),
-            ):
-                at = find(steps, [row[f"{split}_acc"] or 0.0 for row in self.rows])
-                if at is not None:
-                    mark(axes, at, f"{text} = {at}", side)
-        else:
-            axes.set_yscale("log")
-            axes.set_ylabel("loss (nats per token)")
-        axes.set_xlabel("optimiser steps")
-        axes.set_title(f"step {int(self.rows[-1]['step']):,}" if self.rows else "waiting for the first evaluation")
-        if self.rows:
-            axes.legend(loc="best")
-        plt.close(figure)  # shown by its handle alone
-        return figure
+
+def growing(rows: Sequence[Row], metric: str) -> Figure:
+    """`metric` ("acc" or "loss") of a run that is being trained, as far as it is.
+
+    Without pyplot, which is not made for threads, and in a notebook shows all figures that it knows of.
+    """
+    figure = Figure(figsize=(5.6, 2.6))
+    axes = figure.subplots()
+    for split, dash, color in (("train", "-", BLUE), ("val", "--", GREEN), ("test", "--", RED)):
+        points = [(row["step"], row[f"{split}_{metric}"]) for row in rows if row["step"]]
+        points = [point for point in points if point[1] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=color, ls=dash, label=split)
+    steps = [int(row["step"]) for row in rows]
+    if metric == "acc":
+        accuracy_axis(axes)
+        for split, find, text, side in (
+            ("train", stats.steps_to_fit, "T_fit", "left"),
+            ("test", stats.steps_to_grok, "T_grok", "right"),
+        ):
+            at = find(steps, [row[f"{split}_acc"] or 0.0 for row in rows])
+            if at is not None:
+                mark(axes, at, f"{text} = {at}", side)
+    else:
+        axes.set_yscale("log")
+        axes.set_ylabel("loss (nats per token)")
+    axes.set_xlabel("optimiser steps")
+    axes.set_title(f"step {steps[-1]:,}" if rows else "waiting for the first evaluation")
+    if axes.lines:
+        axes.legend(loc="best")
+    return figure
 
 
 def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, floors: Sequence[float] = ()) -> None:

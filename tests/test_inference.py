@@ -142,6 +142,7 @@ def test_command_line_errors(command, memorized: Path, division: Path, tmp_path:
     stored["model"]["d_model"] = 32
     (other_config / "config.json").write_text(json.dumps(stored))
     for args, words in [
+        ([ROOT / "checkpoints" / "ablation.zip"], ["keeps no weights", "train it again"]),
         ([tmp_path / "nothing"], ["nothing", "no such weights file"]),
         ([tmp_path], ["no such weights file", "model.safetensors"]),
         ([tmp_path / "foreign.txt"], ["foreign.txt", "not a whole safetensors file"]),

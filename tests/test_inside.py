@@ -111,11 +111,40 @@ def test_progress_of_a_run_that_kept_its_weights(division: RunConfig, tmp_path: 
     rounded, exact = load_weights(run.snapshots[60])[0], run.load()[0]
     for p, q in zip(rounded.parameters(), exact.parameters(), strict=True):
         assert p.dtype == torch.float32 and torch.allclose(p, q, rtol=1e-3, atol=1e-6)
-    kept = {step: inside.losses(inside.look(*load_weights(path))) for step, path in run.snapshots.items()}
-    assert kept[60]["train"] == pytest.approx(run.metrics["train_loss"][-1], rel=0.1)  # but for a = 0
-    progress = {step: told | {"gini": 0.5} for step, told in kept.items()}
-    figure = figures.phases(progress, {"T_fit": 20, "T_grok": None})
-    assert list(figure.axes[0].lines[0].get_xdata()) == list(run.snapshots)
+    progress = inside.progress(run.snapshots)
+    assert list(progress) == list(run.snapshots)
+    seen = inside.look(*run.load())
+    for name, loss in inside.losses(seen).items():
+        assert progress[60][name] == pytest.approx(loss, rel=1e-2)  # the weights on the way are rounded
+    assert progress[60]["train"] == pytest.approx(run.metrics["train_loss"][-1], rel=0.1)  # but for a = 0
+    assert np.sum(progress[60]["attention"], axis=1) == pytest.approx(1)
+    marks = {"T_fit": 20, "T_grok": None}
+    figure = figures.phases({"one": (progress, marks), "two": (progress, marks)})
+    assert len(figure.axes) == 4 and list(figure.axes[0].lines[0].get_xdata()) == list(run.snapshots)
+    heads = figures.attention_while_learning(progress, marks).axes
+    assert len(heads) == division.model.n_heads and heads[0].lines[2].get_ydata()[-1] == progress[60]["attention"][0][2]
+
+
+def test_where_a_measure_falls_below_a_level() -> None:
+    progress = {step: {"loss": loss} for step, loss in ((10, 4.0), (20, 5.0), (30, 1.0), (40, 6.0), (50, 0.0))}
+    assert inside.falls_below(progress, "loss", 2.0) == pytest.approx(27.5)
+    assert inside.falls_below(progress, "loss", 5.5) == pytest.approx(40 + 10 * 0.5 / 6)
+    with pytest.raises(UserError, match="loss: never falls below -1"):
+        inside.falls_below(progress, "loss", -1.0)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rope"])
+def test_attention_is_what_the_network_attends_by(positions: str, division: RunConfig) -> None:
+    model = Transformer(division.override({"model.positions": positions}).model, P + 2).eval()
+    tokens, block = torch.tensor([[3, P, 5, P + 1], [1, P, 2, P + 1]]), model.blocks[1].attention
+    values, mixed = [], []
+    block.value.register_forward_hook(lambda _, inputs, output: values.append(output))
+    block.out.register_forward_pre_hook(lambda _, inputs: mixed.append(inputs[0]))
+    seen = inside.at_last(model, tokens)
+    heads = values[0].view(2, 4, block.n_heads, -1)
+    again = torch.einsum("bht,bthd->bhd", seen.attention[1], heads).flatten(1)
+    torch.testing.assert_close(again, mixed[0][:, -1])
+    torch.testing.assert_close(seen.logits, model(tokens)[:, -1])
 
 
 def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> None:
@@ -126,7 +155,7 @@ def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"data.operation": "+"}, r"data\.operation = \+"), ({"model.positions": "rope"}, "positions = rope")],
+    [({"data.operation": "+"}, r"data\.operation = \+"), ({"data.tokenizer": "character"}, "tokenizer = character")],
 )
 def test_networks_that_cannot_be_looked_into(changes: dict[str, str], message: str, division: RunConfig) -> None:
     config = division.override(changes)

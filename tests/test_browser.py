@@ -1,0 +1,116 @@
+"""The widgets in a real browser: Voila serves notebook 04 as a page, and Chromium, without a window, clicks on it."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import nbformat
+import pytest
+from conftest import ROOT
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"),
+    pytest.mark.xdist_group("notebooks"),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where notebook 04 is served, with a short live run."""
+    source = ROOT / "notebooks" / "04_grokking.ipynb"
+    copy = ROOT / ".pytest_cache" / "served" / source.name  # below the root, which its set-up cell looks for
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(parameterize_notebook(load_notebook_node(str(source)), {"live_steps": 20}), copy)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    argv = [sys.executable, "-m", "voila", str(copy), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
+    with open(copy.with_suffix(".log"), "w") as log:
+        server = subprocess.Popen(argv, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 60
+        while not listens(port):
+            assert server.poll() is None and time.monotonic() < end, copy.with_suffix(".log").read_text()
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def page(address: str) -> Iterator:
+    """The page with all widgets on it, and afterwards no complaint of the browser's but for what is not to be had."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.route(lambda url: not url.startswith(address), lambda route: route.abort())  # fonts from elsewhere
+        complaints: list[str] = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.goto(address, timeout=240_000)
+        page.get_by_role("button", name="ask").wait_for(timeout=240_000)
+        yield page
+        browser.close()
+    assert not [text for text in complaints if "net::ERR_FAILED" not in text], complaints
+
+
+def test_ask_scrub_and_train(page) -> None:
+    """One test, because the page takes a while to come."""
+    picture = "img.widget-image"
+
+    def panel(control):  # the innermost box with this control: a widget of ours
+        return page.locator(".widget-vbox", has=control).last
+
+    asking = panel(page.get_by_role("button", name="ask"))
+    a, b = (asking.locator("input[type=number]").nth(place) for place in (0, 1))
+    for field, value in ((a, 12), (b, 7)):
+        field.fill(str(value))
+        field.press("Enter")
+    right = 12 * pow(7, -1, 97) % 97
+    asking.get_by_text(f"12/7={right}").wait_for()
+    assert "right" in asking.locator("code").inner_text()
+    before = asking.locator(picture).get_attribute("src")
+    prompt = asking.locator("input[type=text]")
+    prompt.fill("12/0=")
+    prompt.press("Enter")
+    asking.get_by_text("nothing can be divided by 0").wait_for()
+    assert not asking.locator(picture).is_visible()
+    prompt.fill("13/5=")
+    asking.get_by_role("button", name="ask").click()
+    asking.get_by_text("13/5=22").wait_for()
+    assert asking.locator(picture).is_visible() and asking.locator(picture).get_attribute("src") != before
+
+    scrubbing = panel(page.locator(".widget-play"))
+    first = scrubbing.locator(picture).get_attribute("src")
+    scrubbing.get_by_text("step 20", exact=True).wait_for()
+    handle = scrubbing.locator(".noUi-handle")
+    handle.scroll_into_view_if_needed()
+    box, track = handle.bounding_box(), scrubbing.locator(".noUi-target").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(track["x"] + track["width"], box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    scrubbing.get_by_text("step 20", exact=True).wait_for(state="detached")
+    assert scrubbing.locator(picture).get_attribute("src") != first
+
+    page.get_by_role("button", name="train").click()
+    page.get_by_text(re.compile("training … step [1-9]")).wait_for(timeout=60_000)
+    page.get_by_role("button", name="stop").click()
+    page.get_by_role("button", name="go on").wait_for(timeout=60_000)
+    page.get_by_text("stopped at step").wait_for()
