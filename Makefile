@@ -11,7 +11,8 @@ report: notebooks
 	$(BIN)/python -m lib.report
 
 notebooks: .venv/installed
-	$(BIN)/python -m lib.notebooks $(if $(FRESH),--fresh)
+	$(if $(FRESH),$(BIN)/python -m lib.train all --fresh)
+	$(BIN)/python -m lib.notebooks
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests

@@ -3,6 +3,7 @@
 from lib.config import RunConfig
 from lib.presets import CHARACTERS, DIVISION, TUNING, Changes, grid, seeds, vary
 
+WATCHED = 3  # networks whose weights are kept on the way
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baseline
 BASELINE = DIVISION.override(
     {
@@ -136,9 +137,9 @@ def recipe() -> list[RunConfig]:
 
 
 def mechanism() -> list[RunConfig]:
-    """Networks to look into: DELAYED on 10 seeds, to three times T_grok, the first with its weights on the way."""
-    first, *others = seeds(DELAYED, {"train.max_steps": 4000, "train.go_on": 3}, CLAIM)
-    return [first.override({"train.keep_weights": True}), *others]
+    """Networks to look into: DELAYED on 10 seeds, to three times T_grok, the first three with weights on the way."""
+    runs = seeds(DELAYED, {"train.max_steps": 4000, "train.go_on": 3}, CLAIM)
+    return [run.override({"train.keep_weights": run.seed < WATCHED}) for run in runs]
 
 
 def isomorphism() -> list[RunConfig]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from lib import experiments, runs
 from lib.config import RunConfig
-from lib.fields import UserError, suggestion
+from lib.fields import UserError, one_line_errors, suggestion
 from lib.pool import divergence
 
 
@@ -33,7 +33,8 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state.",
         allow_abbrev=False,
     )
-    result.add_argument("experiment", nargs="?", metavar="NAME", help="one of " + ", ".join(experiments.ALL))
+    names = f"one of {', '.join(experiments.ALL)}; or all, which is all but grokking_slow"
+    result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")
     result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
@@ -57,33 +58,26 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@one_line_errors
 def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, interrupt)
     sys.modules["__main__"].__spec__ = None  # else each worker would import this command, with a warning
     args = vars(parser().parse(argv))
     name, changes = args["experiment"], {key: args[key] for key in RunConfig.options() if key in args}
-    try:
-        if args["list"]:
-            show_experiments(args["checkpoints"])
-            return 0
-        if name not in experiments.ALL:
-            hint = suggestion(name, experiments.ALL) if name else ""
-            raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(experiments.ALL)}{hint}")
-        if args["workers"] is not None and args["workers"] < 1:
-            raise UserError(f"--workers {args['workers']}: must be at least 1")
-        configs = list(dict.fromkeys(config.override(changes) for config in experiments.ALL[name]()))
-        for run in runs.run_all(
-            name,
-            configs,
-            fresh=args["fresh"],
-            workers=args["workers"],
-            device=args["device"],
-            root=args["checkpoints"],
-        ):
-            print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
-            if run.diverged_at is not None:
-                raise UserError(f"run {run.path.name}: {divergence(run.path)}")
-    except (UserError, KeyboardInterrupt) as error:
-        print(f"error: {str(error) or 'stopped before any run began'}", file=sys.stderr)
-        return 1
+    if args["list"]:
+        show_experiments(args["checkpoints"])
+        return 0
+    known = {one: (one,) for one in experiments.ALL} | {"all": experiments.WITHIN_HOURS}
+    if name not in known:
+        hint = suggestion(name, known) if name else ""
+        raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
+    if args["workers"] is not None and args["workers"] < 1:
+        raise UserError(f"--workers {args['workers']}: must be at least 1")
+    plan = {each: [config.override(changes) for config in experiments.ALL[each]()] for each in known[name]}
+    root = args["checkpoints"]
+    runs.train_all(plan, fresh=args["fresh"], workers=args["workers"], device=args["device"], root=root)
+    for run in (runs.stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])):
+        print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
+        if run.diverged_at is not None:
+            raise UserError(f"run {run.path.name}: {divergence(run.path)}")
     return 0

@@ -148,7 +148,7 @@ class TrainConfig(Section):
     keep_answers: bool = option(
         False, "keep the answers to all equations in answers.npz, at steps 1.5 times apart and the last"
     )
-    keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.2 times apart and the last")
+    keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.25 times apart and the last")
     precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")
 
     def check(self) -> None:

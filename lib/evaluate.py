@@ -11,7 +11,7 @@ from lib.config import TrainConfig
 from lib.data import IGNORE, Batch, Scoring
 from lib.model import Transformer
 
-EVAL_ROWS = 2048  # sequences per forward pass of an evaluation: bounds its memory, changes nothing else
+EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; changes the last bits at most
 
 
 def scored_logits(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
@@ -30,14 +30,19 @@ def precision(config: TrainConfig, device: str) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16")
 
 
+def in_parts(batch: Batch) -> list[Batch]:
+    """A split in pieces of EVAL_TOKENS or less."""
+    rows = max(1, EVAL_TOKENS // batch.tokens.shape[1])
+    return [batch[slice(start, start + rows)] for start in range(0, batch.size, rows)]
+
+
 def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float, float]:
     """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
     training = model.training
     model.eval()
     nll, n_right, n_scored = 0.0, 0, 0
     with torch.no_grad():
-        for start in range(0, batch.size, EVAL_ROWS):
-            part = batch[slice(start, start + EVAL_ROWS)]
+        for part in in_parts(batch):
             logits, targets = scored_logits(model, part, scoring)
             nll += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
             scored = part.targets != IGNORE
@@ -54,8 +59,7 @@ def answers(model: Transformer, batch: Batch) -> Tensor:
     training = model.training
     model.eval()
     with torch.no_grad():
-        parts = [batch[slice(start, start + EVAL_ROWS)] for start in range(0, batch.size, EVAL_ROWS)]
-        best = [scored_logits(model, part, "last")[0].argmax(-1) for part in parts]
+        best = [scored_logits(model, part, "last")[0].argmax(-1) for part in in_parts(batch)]
     model.train(training)
     return torch.cat(best).to(torch.int16).cpu()
 

@@ -18,11 +18,17 @@ from lib.presets import (
 
 TRIALS: list[Changes] = [
     *({"optim.lr": lr} for lr in (5e-4, 1e-3, 2e-3)),
-    {"optim.weight_decay": 0.1},
-    {"train.batch_size": 1024},
+    *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
+    {"optim.warmup_steps": 10},
 ]
+DIGITS = CHARACTERS | {  # one layer needs the steps
+    "optim.weight_decay": 1.0,
+    "optim.warmup_steps": 10,
+    "optim.fall_steps": 3000,
+    "train.max_steps": 3000,
+    "train.eval_every": 10,
+}
 WATCHED = {"train.keep_answers": True, "train.eval_growth": 1.02}
-LONGER = {"train.max_steps": 3000, "optim.fall_steps": 3000}
 
 
 def memorize() -> list[RunConfig]:
@@ -57,8 +63,9 @@ def windows(size: int, batch_size: int) -> RunConfig:
 
 
 def add_sub_tuning() -> list[RunConfig]:
-    """The warm-up's hyper-parameters, chosen on the validation split of its hardest case."""
-    hardest = WARM_UP.override({"data.operation": "-", "data.p": 113})
+    """The warm-up's hyper-parameters, chosen on the validation split of its hardest case, in fewer steps."""
+    short = {"train.max_steps": 1000, "optim.fall_steps": 1000}
+    hardest = WARM_UP.override({"data.operation": "-", "data.p": 113} | short)
     return [run for trial in TRIALS for run in seeds(hardest, trial, 2, first=TUNING)]
 
 
@@ -68,16 +75,10 @@ def add_sub() -> list[RunConfig]:
     return [run for cell in cells for run in seeds(WARM_UP, cell, 3)]
 
 
-def add_sub_longer() -> list[RunConfig]:
-    """The two cells in which a seed is not done after 1,500 steps, with more of them."""
-    longer = {"data.p": 113, "train.max_steps": 4000, "optim.fall_steps": 4000}
-    return [run for o in "+-" for run in seeds(WARM_UP, longer | {"data.operation": o}, 3)]
-
-
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(WARM_UP, CHARACTERS | LONGER | cell, 3)]
+    return [run for cell in cells for run in seeds(WARM_UP, DIGITS | cell, 3)]
 
 
 def add_sub_adam() -> list[RunConfig]:
@@ -116,7 +117,6 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking_slow": grokking_slow,
     "add_sub_tuning": add_sub_tuning,
     "add_sub": add_sub,
-    "add_sub_longer": add_sub_longer,
     "add_sub_characters": add_sub_characters,
     "add_sub_adam": add_sub_adam,
     "ablation": ablation.ablation,
@@ -129,3 +129,5 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
 }
+
+WITHIN_HOURS = tuple(name for name in ALL if name != "grokking_slow")  # what `all` stands for

@@ -6,13 +6,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
 from traitlets.config import Config
 
-from lib.fields import UserError, one_line_errors, suggestion
+from lib.fields import UserError, one_line_errors
 from lib.runs import ROOT
 from lib.tracker import write_atomically
 
@@ -35,12 +34,17 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             continue
         count += 1
         cell.execution_count = count
-        cell.outputs = merge_streams([out for out in cell.outputs if out.get("name") != "stderr"])
+        cell.outputs = merge_streams([out for out in cell.outputs if lasts(out)])
         for out in cell.outputs:
             if "execution_count" in out:
                 out.execution_count = count
     notebook.cells = kept
     return notebook
+
+
+def lasts(output: nbformat.NotebookNode) -> bool:
+    """Whether an output means anything later: progress lines do not, nor does a widget, which ends with its kernel."""
+    return output.get("name") != "stderr" and "application/vnd.jupyter.widget-view+json" not in output.get("data", {})
 
 
 def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -54,22 +58,17 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
     return merged
 
 
-def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
+def execute(path: Path) -> nbformat.NotebookNode:
     """Run a notebook from its own folder, as Jupyter does, and return it normalised.
 
-    Raises UserError for a parameter that it does not have, and if a cell fails or is never reached.
+    Raises UserError if a cell fails or is never reached.
     """
-    known = parameters_of(path)
-    for name in parameters:
-        if name not in known:
-            raise UserError(f"{path.name}: no parameter {name}; it has {', '.join(known)}{suggestion(name, known)}")
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / path.name
         try:
             papermill.execute_notebook(
                 str(path),
                 str(output),
-                parameters,
                 kernel_name="python3",
                 cwd=str(path.parent),
                 progress_bar=False,
@@ -88,7 +87,6 @@ def execute(path: Path, parameters: dict[str, Any]) -> nbformat.NotebookNode:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
     parser.add_argument("names", nargs="*", help="beginnings of file names, such as 01 04 (default: all)")
-    parser.add_argument("--fresh", action="store_true", help="train the notebooks' runs again, but for grokking_slow")
     args = parser.parse_args()
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -99,14 +97,10 @@ def main() -> int:
     for path in paths:
         begun = time.monotonic()
         print(f"{path.stem} …", end=" ", flush=True)
-        notebook = execute(path, {"fresh": True} if args.fresh and "fresh" in parameters_of(path) else {})
+        notebook = execute(path)
         write_atomically(path, nbformat.writes(notebook) + "\n")
         print(f"{time.monotonic() - begun:.0f} s", flush=True)
     return 0
-
-
-def parameters_of(path: Path) -> dict[str, Any]:
-    return papermill.inspect_notebook(str(path))
 
 
 if __name__ == "__main__":

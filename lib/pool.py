@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -29,6 +29,7 @@ class Job:
     """One run being trained."""
 
     config: RunConfig
+    folder: Path
     process: Any
     errors: Connection
     begun: float = field(default_factory=time.monotonic)
@@ -36,32 +37,35 @@ class Job:
 
 
 class Pool:
-    """Trains configs into their folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
+    """Trains configs into folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
 
     Written here because concurrent.futures gives up the whole pool when one worker is killed.
     """
 
-    def __init__(self, folders: dict[str, Path], device: str, workers: int, fresh: bool) -> None:
-        self.folders, self.device, self.workers, self.fresh = folders, device, workers, fresh
+    def __init__(self, device: str, workers: int, fresh: bool) -> None:
+        self.device, self.workers, self.fresh = device, workers, fresh
         # a forked worker has torch imported already; platforms without it start each worker afresh
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context = multiprocessing.get_context(method)
         if method == "forkserver":
-            self.context.set_forkserver_preload(["lib.train"])
-        self.tries: dict[str, int] = {}
+            self.context.set_forkserver_preload(["lib.train", "torch._dynamo"])  # torch.optim wants the latter, slowly
+        self.tries: dict[Path, int] = {}
         self.seconds = self.sequences = 0.0  # of the runs that are done
         self.failed: list[str] = []
 
-    def run(self, configs: Sequence[RunConfig]) -> None:
-        """The longest first. Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C."""
-        waiting, jobs = sorted(configs, key=length, reverse=True), []
-        self.n_runs, self.n_done, shown = len(configs), 0, 0
+    def run(self, runs: Mapping[Path, RunConfig]) -> None:
+        """Train each config into its folder, the longest first.
+
+        Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C.
+        """
+        waiting, jobs = sorted(runs.items(), key=lambda run: length(run[1]), reverse=True), []
+        self.n_runs, self.n_done, shown = len(runs), 0, 0
         try:
             while waiting or jobs:
                 while waiting and len(jobs) < self.workers:
-                    config = waiting.pop(0)
+                    folder, config = waiting.pop(0)
                     try:
-                        jobs.append(self.begin(config))
+                        jobs.append(self.begin(folder, config))
                     except UserError as error:
                         self.n_done += 1
                         self.failed.append(str(error))
@@ -72,7 +76,7 @@ class Pool:
                 for job in [job for job in jobs if job.process.exitcode is not None]:
                     jobs.remove(job)
                     if self.end(job):
-                        waiting.insert(0, job.config)
+                        waiting.insert(0, (job.folder, job.config))
                 for job in jobs:
                     self.report(job)
         except KeyboardInterrupt:
@@ -80,33 +84,34 @@ class Pool:
                 job.process.terminate()
             for job in jobs:
                 job.process.join()
-            without = ", without --fresh," if self.fresh else ""
-            raise UserError(
-                f"stopped; the state of each run is saved: the same command{without} goes on from there"
-            ) from None
+            told = "stopped; the state of each run is saved: the same command"
+            if self.fresh:
+                told += " without --fresh goes on with those that were begun, and keeps the others as they were stored"
+            else:
+                told += " goes on from there"
+            raise UserError(told) from None
         if self.failed:
             raise UserError("; ".join(self.failed))
 
-    def begin(self, config: RunConfig) -> Job:
-        folder = self.folders[config.id]
-        if self.fresh and config.id not in self.tries and folder.exists():
+    def begin(self, folder: Path, config: RunConfig) -> Job:
+        if self.fresh and folder not in self.tries and folder.exists():
             with sole_use(folder):  # never the folder of a run that another process is training
                 shutil.rmtree(folder)
-        self.tries[config.id] = self.tries.get(config.id, 0) + 1
+        self.tries[folder] = self.tries.get(folder, 0) + 1
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=work, args=(config, folder, self.device, sender))
         process.start()
         sender.close()
-        return Job(config, process, receiver)
+        return Job(config, folder, process, receiver)
 
     def end(self, job: Job) -> bool:
         """Take note of a process that ended; True if its run must be started again."""
-        name = self.folders[job.config.id].name
+        name = job.folder.name
         try:
             error = job.errors.recv()
         except EOFError:
             error = f"killed (exit code {job.process.exitcode})"
-            if self.tries[job.config.id] < TRIES:
+            if self.tries[job.folder] < TRIES:
                 self.print(f"{name}: {error}; it goes on from its saved state")
                 return True
         self.n_done += 1
@@ -117,26 +122,25 @@ class Pool:
         self.print(f"{self.status(job).partition(' · about')[0]} · {'failed' if error else 'done'}")
         return False
 
-    def overview(self, jobs: list[Job], waiting: list[RunConfig]) -> None:
+    def overview(self, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
         """How many runs are done, and how long the others will take if they need the time of those, per sequence."""
         counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
         if self.sequences:
             pace, now = self.seconds / self.sequences, time.monotonic()
             running = [max(0.0, pace * length(job.config) - (now - job.begun)) for job in jobs]
-            total = sum(running) + pace * sum(map(length, waiting))
+            total = sum(running) + pace * sum(length(config) for _, config in waiting)
             left = int(max([total / self.workers, *running]))
             counts += f" · about {left // 60}:{left % 60:02d} to go"
         self.print(f"[{counts}]")
 
     def status(self, job: Job) -> str:
         """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""
-        folder = self.folders[job.config.id]
-        path = folder / "metrics.csv"
+        path = job.folder / "metrics.csv"
         rows = read_csv(path.read_text()) if path.exists() else []
         if not rows:
-            return f"{folder.name} starting"
+            return f"{job.folder.name} starting"
         step, seconds = rows[-1]["step"], rows[-1]["time_s"]
-        text = f"{folder.name} {describe(rows[-1])}"
+        text = f"{job.folder.name} {describe(rows[-1])}"
         if step and seconds:
             text += f" · {step / seconds:.0f} steps/s"
             left = int((job.config.train.max_steps - step) * seconds / step)
@@ -156,8 +160,8 @@ class Pool:
 
 
 def length(config: RunConfig) -> int:
-    """Sequences that a run trains on at most, the measure of how long it takes."""
-    return config.train.max_steps * config.train.batch_size
+    """Sequences that pass through a layer, at most: the measure of how long a run takes."""
+    return config.train.max_steps * config.train.batch_size * config.model.n_layers
 
 
 def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> None:

@@ -84,7 +84,6 @@ def results_table(results: dict[str, Any]) -> list[str]:
     ]
     for name, cells, experiment in (
         ("+ and − mod 97 and 113, 1 and 2 layers", warm_up["cells"], "add_sub"),
-        ("… mod 113, 2 layers, for longer", warm_up["longer"], "add_sub_longer"),
         ("… a token per digit, mod 97", warm_up["characters"], "add_sub_characters"),
         ("… plain Adam, + mod 97, 1 layer", {"Adam": warm_up["adam"]["Adam"]}, "add_sub_adam"),
     ):

@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -172,42 +172,49 @@ def agreement(live: Run, stored: Run) -> str:
     return f"the live run and the stored run agree before step {int(steps[apart][0]):,}; then rounding leads them apart"
 
 
-def run_all(
-    experiment: str,
-    configs: Sequence[RunConfig],
+def run_all(experiment: str, configs: Sequence[RunConfig], **options: Any) -> list[Run]:
+    """The runs of `configs`, in their order; those that are not stored yet are trained first (options: `train_all`)."""
+    train_all({experiment: configs}, **options)
+    return [stored(experiment, config, options.get("root", CHECKPOINTS)) for config in configs]
+
+
+def train_all(
+    plan: Mapping[str, Sequence[RunConfig]],
     *,
     fresh: bool = False,
     workers: int | None = None,
     device: str = "cpu",
     root: Path = CHECKPOINTS,
-) -> list[Run]:
-    """The runs of `configs`, in their order; those that are not stored yet, or all if `fresh`, are trained first.
+) -> None:
+    """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. More than SWEEP runs end up in an archive. Raises UserError before anything
-    begins if a config or the folder cannot work, and if a run fails, after the others are done.
+    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. Raises UserError
+    before anything begins if a config or a folder cannot work, and if a run fails, after the others are done.
     """
     check_device(device)
-    folders = {config.id: root / experiment / config.id for config in configs}
-    missing = [c for c in {c.id: c for c in configs}.values() if fresh or find(experiment, c, root) is None]
-    if missing:
-        for config in {(c.data, c.model.context_length): c for c in missing}.values():
-            load_data(config)  # complains of sequences that do not fit
+    missing: dict[Path, RunConfig] = {}
+    for experiment, configs in plan.items():
+        new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
+        missing |= {root / experiment / config.id: config for config in new}
+    for config in {(c.data, c.model.context_length): c for c in missing.values()}.values():
+        load_data(config)  # complains of sequences that do not fit
+    for folder in {folder.parent for folder in missing}:
         try:
-            (root / experiment).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=root / experiment).close()
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
-            raise UserError(
-                f"{root / experiment}: cannot be written ({error.strerror}); choose another folder"
-            ) from None
-        kept = len(folders) - len(missing)
-        print(f"{experiment}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
+            raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    if missing:
+        kept = sum(len(set(configs)) for configs in plan.values()) - len(missing)
+        print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
-            Pool(folders, device, workers or default_workers(device), fresh).run(missing)
+            Pool(device, workers or default_workers(device), fresh).run(missing)
         finally:
-            if len(folders) > SWEEP:
-                archive.pack(root / experiment, folders)
-    return [stored(experiment, config, root) for config in configs]
+            for experiment, configs in plan.items():
+                ids = {config.id for config in configs}
+                if len(ids) > SWEEP and any(folder.parent.name == experiment for folder in missing):
+                    archive.pack(root / experiment, ids)
 
 
 def medians(runs: Sequence[Run]) -> dict[str, float | None]:

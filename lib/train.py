@@ -47,7 +47,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
         self.tracker = ExperimentTracker(folder, config, device)
         self.eval_steps = evaluation_steps(config.train)
-        self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.2))
+        self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
         self.step, self.last_step = 0, config.train.max_steps
         self.losses: list[Tensor] = []  # of the steps since the last evaluation, still on the device
         self.grad_norm: Tensor | None = None  # of the step before the next evaluation, before clipping

@@ -1,8 +1,16 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
+
+from lib import cli, runs
+from lib.config import RunConfig
+from lib.experiments import ALL
+from lib.fields import UserError
 
 QUICK = ["--data.p", 11, "--model.d_model", 16, "--model.d_ff", 32, "--train.max_steps", 20, "--train.batch_size", 16]
 
@@ -19,14 +27,32 @@ def test_trains_with_any_field_changed(command, tmp_path: Path) -> None:
     assert again.returncode == 0 and again.stderr == ""  # stored: nothing to train
 
 
-def test_help_names_every_field_and_list_every_experiment(command) -> None:
-    from lib.config import RunConfig
-    from lib.experiments import ALL
+def test_all_stands_for_what_a_notebook_needs_but_for_the_slow_ones(monkeypatch, tmp_path: Path) -> None:
+    asked = {}
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
 
+    def note(plan, **options) -> None:
+        asked.update(plan=plan, **options)
+        raise UserError("enough")
+
+    monkeypatch.setattr(runs, "train_all", note)
+    assert cli.main(["all", "--fresh", "--checkpoints", str(tmp_path)]) == 1
+    assert asked["plan"] == {name: make() for name, make in ALL.items() if name != "grokking_slow"}
+    assert asked["fresh"] and asked["root"] == tmp_path
+
+
+def test_help_names_every_field_and_list_every_experiment(command) -> None:
     shown = command("lib.train", "--help").stdout
     assert all(f"--{name} " in shown for name in RunConfig.options())
     listed = command("lib.train", "--list").stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(ALL)
+
+
+def test_a_reader_may_leave_early() -> None:
+    listed = f"{sys.executable} -m lib.train --list | head -n 1"
+    call = subprocess.run(listed, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert call.stdout.startswith("memorize ") and call.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ import pytest
 from conftest import ROOT
 
 from lib import report
-from lib.fields import UserError
-from lib.notebooks import execute, parameters_of
 
 pytestmark = pytest.mark.xdist_group("notebooks")  # one after the other: they write the same figures
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -40,12 +38,6 @@ def test_papermill_from_the_root_redraws_the_same_figures(path: Path, tmp_path: 
     assert call.returncode == 0, call.stderr[-3000:]
     if pinned():
         assert hashes() == before
-
-
-def test_unknown_parameters_are_refused() -> None:
-    assert "live_steps" in parameters_of(NOTEBOOKS[0])
-    with pytest.raises(UserError, match=r"no parameter live_step; .*did you mean live_steps"):
-        execute(NOTEBOOKS[0], {"live_step": 3})
 
 
 def test_report_is_set_from_the_results_and_always_the_same() -> None:

@@ -21,7 +21,7 @@ from lib.config import RunConfig
 from lib.evaluate import evaluation_steps
 from lib.fields import UserError
 from lib.machine import sole_use
-from lib.runs import Run, agreement, find, run_all, run_live
+from lib.runs import Run, agreement, find, run_all, run_live, train_all
 from lib.train import Interrupted, Trainer, load_data, train
 
 
@@ -138,6 +138,14 @@ def test_two_processes_cannot_train_one_run(tiny: RunConfig, tmp_path: Path) -> 
     with sole_use(run.path), pytest.raises(UserError, match="another process is training this run"):
         run_all("x", [tiny], fresh=True, root=tmp_path)
     assert find("x", tiny, tmp_path) is not None
+
+
+def test_several_experiments_share_one_pool_and_may_hold_the_same_config(tiny: RunConfig, tmp_path: Path) -> None:
+    other = tiny.override({"seed": 1})
+    train_all({"x": [tiny], "y": [other, tiny]}, root=tmp_path)
+    assert {path.parent.name for path in tmp_path.glob(f"*/{tiny.id}")} == {"x", "y"}
+    assert find("y", other, tmp_path) and not find("x", other, tmp_path)
+    assert weights(tmp_path / "x" / tiny.id) == weights(tmp_path / "y" / tiny.id)
 
 
 def test_fresh_empties_each_folder_only_when_its_run_begins(tiny: RunConfig, tmp_path: Path) -> None:
