@@ -71,7 +71,7 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
 
 def answers(run: Run, steps: Sequence[int]) -> Figure:
     """The p x p table of answers at some of the steps that the run kept: seen or unseen, right or wrong."""
-    figure, panels = plt.subplots(1, len(steps), figsize=(1.75 * len(steps), 2.5), sharey=True)
+    figure, panels = plt.subplots(1, len(steps), figsize=(1.75 * len(steps), 2.75), sharey=True)
     for axes, step in zip(panels, steps, strict=True):
         cells, shares = table(run, step)
         draw_table(axes, cells)

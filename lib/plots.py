@@ -53,6 +53,10 @@ def save(figure: Figure, name: str) -> Path:
     """Write figures/<name>.svg; the same figure gives the same bytes."""
     FIGURES.mkdir(exist_ok=True)
     path = FIGURES / f"{name}.svg"
+    figure.draw_without_rendering()  # makes the layout, whose last bits depend on what was drawn before
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     write_atomically(path, buffer.getvalue())

@@ -1,6 +1,7 @@
 """Small configs that train in a second, and the command line as a user calls it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +38,14 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     return call
+
+
+def copy_of_project(folder: Path) -> Path:
+    """The project for running notebooks elsewhere, where they may write what they like; the stored runs are linked."""
+    for name in ("lib", "notebooks", "report", "figures"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.tmp"))
+    (folder / "checkpoints").symlink_to(ROOT / "checkpoints")
+    return folder
 
 
 def bare_metrics(folder: Path) -> list[list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import copy_of_project
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
@@ -18,23 +18,21 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"),
-    pytest.mark.xdist_group("notebooks"),
+    pytest.mark.xdist_group("browser"),
 ]
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where notebook 04 is served, with a short live run."""
-    source = ROOT / "notebooks" / "04_grokking.ipynb"
-    copy = ROOT / ".pytest_cache" / "served" / source.name  # below the root, which its set-up cell looks for
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(parameterize_notebook(load_notebook_node(str(source)), {"live_steps": 20}), copy)
+    copy = copy_of_project(tmp_path_factory.mktemp("served") / "project") / "notebooks" / "04_grokking.ipynb"
+    nbformat.write(parameterize_notebook(load_notebook_node(str(copy)), {"live_steps": 20}), copy)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     argv = [sys.executable, "-m", "voila", str(copy), "--no-browser", f"--port={port}", "--Voila.ip=127.0.0.1"]
     with open(copy.with_suffix(".log"), "w") as log:
-        server = subprocess.Popen(argv, stdout=log, stderr=log)
+        server = subprocess.Popen(argv, cwd=copy.parent, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
         while not listens(port):

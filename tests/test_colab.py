@@ -1,14 +1,13 @@
 """The notebooks under Colab's versions of what decides whether they run there; torch is this environment's."""
 
 import os
-import shutil
 import site
 import subprocess
 import venv
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, copy_of_project
 
 # Colab, autumn 2026, but for torch 2.11, whose wheel for Linux brings gigabytes of CUDA
 PINS = [
@@ -47,11 +46,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     call = pip("--requirement", str(ROOT / "requirements.txt"))  # what the set-up cell does
     assert call.returncode == 0, call.stderr
     assert set(packages.iterdir()) == before, "requirements.txt must be content with Colab's versions"
-    project = home / "project"
-    for name in ("lib", "notebooks", "report", "figures"):
-        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__", "*.tmp"))
-    (project / "checkpoints").symlink_to(ROOT / "checkpoints")
-    return python, project
+    return python, copy_of_project(home / "project")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

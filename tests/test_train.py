@@ -182,7 +182,8 @@ def test_sigkill_at_random_moments_changes_nothing(tiny: RunConfig, tmp_path: Pa
 def test_ctrl_c_saves_the_state_and_says_how_to_go_on(tiny: RunConfig, tmp_path: Path) -> None:
     config = tiny.override(LONGER | {"train.max_steps": 100_000})
     argv = [sys.executable, "-m", "lib.train", "grokking", "--checkpoints", str(tmp_path), *options(config)]
-    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a job in the background would not
+    process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True, **heeding)
     folder = tmp_path / "grokking" / config.id
     while not (folder / "state.pt").exists():
         time.sleep(0.05)
