@@ -13,6 +13,7 @@ import torch
 from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None  # corpora, vocabularies
 torch.set_num_threads(1)
 
 TINY = RunConfig(

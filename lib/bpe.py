@@ -1,0 +1,126 @@
+"""Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) over bytes, as in GPT-2: a vocabulary learned from text.
+
+Text is cut into pieces that no merge crosses (GPT-2's pattern: a word with the space before it, digits, punctuation,
+white space), and each piece into bytes. Learning counts neighbours within the pieces and joins the most frequent pair
+into a new token, again and again. Encoding is tiktoken's, from the tokens that this finds.
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import regex
+import tiktoken
+from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+
+PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+END = "<|endoftext|>"
+BLOCK = 1 << 20  # characters read at a time
+
+Pair = tuple[int, int]
+
+
+def blocks(path: Path) -> Iterator[str]:
+    """A text file in parts of about BLOCK characters, cut where it does not matter: its pieces are those of the whole.
+
+    That is before a line break that follows something else than white space. UTF-8; what is not becomes U+FFFD.
+    """
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        rest = ""
+        while read := file.read(BLOCK):
+            rest += read
+            cuts = (match.start() + 1 for match in regex.finditer(r"\S\n", rest, overlapped=True))
+            cut = max(cuts, default=0)
+            yield rest[:cut]
+            rest = rest[cut:]
+        yield rest
+
+
+def count_pieces(texts: Iterable[str], special: Iterable[str] = (END,)) -> Counter[bytes]:
+    """How often each piece occurs. Special tokens are cut out: they are no text, and nothing is joined across them."""
+    apart = regex.compile("|".join(map(regex.escape, special))) if special else None
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for document in apart.split(text) if apart else [text]:
+            counts.update(PIECES.findall(document))
+    return Counter({piece.encode(): n for piece, n in counts.items()})
+
+
+def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
+    """The tokens of a vocabulary in the order of their ids: the 256 bytes, then one for each merge.
+
+    Each merge joins the most frequent pair of neighbours; of several, the one whose two byte strings are greatest.
+    Fewer than `vocab_size` if nothing is left to join.
+    """
+    tokens = [bytes([byte]) for byte in range(256)]
+    words, counts = [list(piece) for piece in pieces], list(pieces.values())
+    total: Counter[Pair] = Counter()
+    where: defaultdict[Pair, set[int]] = defaultdict(set)  # the words in which a pair occurs, or did
+    for index, word in enumerate(words):
+        for pair in pairwise(word):
+            total[pair] += counts[index]
+            where[pair].add(index)
+    order = [descending(token) for token in tokens]
+    heap = [(-n, order[a], order[b], (a, b)) for (a, b), n in total.items()]
+    heapq.heapify(heap)
+    while heap and len(tokens) < vocab_size:
+        negative, *_, pair = heapq.heappop(heap)
+        if -negative != total[pair] or not total[pair]:
+            continue  # its count has changed since, and it stands elsewhere in the heap with the new one
+        new = len(tokens)
+        tokens.append(tokens[pair[0]] + tokens[pair[1]])
+        order.append(descending(tokens[new]))
+        changed: Counter[Pair] = Counter()
+        for index in where.pop(pair):
+            before = words[index]
+            after = joined(before, pair, new)
+            if len(after) == len(before):
+                continue
+            for old in pairwise(before):
+                changed[old] -= counts[index]
+            for now in pairwise(after):
+                changed[now] += counts[index]
+                if new in now:
+                    where[now].add(index)
+            words[index] = after
+        for other, difference in changed.items():
+            if difference:
+                total[other] += difference
+                if total[other] > 0:
+                    heapq.heappush(heap, (-total[other], order[other[0]], order[other[1]], other))
+        del total[pair]
+    return tokens
+
+
+def descending(token: bytes) -> tuple[int, ...]:
+    """A key under which the greatest byte string comes first; one that continues another comes before it."""
+    return (*(-byte for byte in token), 1)
+
+
+def joined(word: list[int], pair: Pair, new: int) -> list[int]:
+    """The word with `new` for each occurrence of the pair, from the left."""
+    first, second = pair
+    result, place, last = [], 0, len(word) - 1
+    while place <= last:
+        if place < last and word[place] == first and word[place + 1] == second:
+            result.append(new)
+            place += 2
+        else:
+            result.append(word[place])
+            place += 1
+    return result
+
+
+def encoding(name: str, tokens: Iterable[bytes], special: Iterable[str] = (END,)) -> tiktoken.Encoding:
+    """tiktoken's encoder and decoder for a vocabulary; the special tokens' ids come after the others."""
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    ids = {text: len(ranks) + i for i, text in enumerate(special)}
+    return tiktoken.Encoding(name, pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ids)
+
+
+def gpt2(folder: Path) -> tiktoken.Encoding:
+    """GPT-2's own vocabulary, from its files vocab.bpe and encoder.json in `folder`."""
+    ranks = data_gym_to_mergeable_bpe_ranks(str(folder / "vocab.bpe"), str(folder / "encoder.json"))
+    return encoding("gpt2", sorted(ranks, key=ranks.__getitem__))
