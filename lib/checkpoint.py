@@ -7,10 +7,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from lib import networks
 from lib import tokenizer as tokenizers
 from lib.config import RunConfig
 from lib.fields import UserError
-from lib.model import Transformer
+from lib.networks import Network
 from lib.tokenizer import Tokenizer
 from lib.tracker import read_config, write_atomically
 
@@ -20,7 +21,7 @@ SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safeten
 
 def save_weights(
     path: Path,
-    model: Transformer,
+    model: Network,
     config: RunConfig,
     tokenizer: Tokenizer,
     step: int,
@@ -33,7 +34,7 @@ def save_weights(
     write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
 
 
-def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, Tokenizer, RunConfig]:
+def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:
     """The model, in evaluation mode, its tokenizer and its config, from a run folder or a weights file.
 
     Raises UserError if there is no such file, it is damaged or foreign, or a config.json beside it does not fit.
@@ -60,7 +61,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Transformer, To
         check_same(beside, config)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise UserError(f"{file}: damaged: some weights are not finite numbers")
-    model = Transformer(config.model, tokenizer.vocab_size)
+    model = networks.make(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

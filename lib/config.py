@@ -63,10 +63,13 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The defaults are the handout's starter (nanoGPT); PAPER below is the network of Power et al."""
 
-    n_layers: int = option(2, "number of transformer blocks")
+    kind: Literal["transformer", "lstm"] = option("transformer", "the network; lstm uses n_layers, d_model, d_hidden")
+    n_layers: int = option(2, "number of transformer blocks, or of LSTM layers")
     n_heads: int = option(4, "attention heads per block")
     d_model: int = option(128, "width of the residual stream")
     d_ff: int = option(512, "width of the feed-forward layer")
+    d_hidden: int = option(512, "lstm: width of the state")
+    frozen_embeddings: bool = option(False, "leave the token and position embeddings as they are initialised")
     context_length: int = option(32, "longest sequence the model can read, in tokens")
     norm: Literal["layernorm", "rmsnorm", "none"] = option("layernorm", "normalisation")
     norm_placement: Literal["pre", "post"] = option("pre", "normalise before each sublayer, or after adding it")
@@ -81,7 +84,7 @@ class ModelConfig(Section):
     init_scale: float = option(1.0, "factor on all initial weights but the norms'")
 
     def check(self) -> None:
-        for name in ("n_layers", "n_heads", "d_model", "d_ff", "context_length"):
+        for name in ("n_layers", "n_heads", "d_model", "d_ff", "d_hidden", "context_length"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(self.d_model % self.n_heads == 0, "d_model", f"divisible by model.n_heads = {self.n_heads}")
         if self.positions == "rope":
@@ -103,6 +106,19 @@ PAPER = {
     "optim.decay": "all",
 }
 """Fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code)."""
+
+
+GPT1 = {"model.norm_placement": "post", "model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072}
+"""GPT-1's blocks (Radford et al. 2018): the starter's, normalised after each sublayer."""
+
+
+def gpt2(emb_dim: int, n_heads: int, n_layers: int, qkv_bias: bool = False) -> dict[str, Any]:
+    """GPT-2's blocks (Radford et al. 2019) in its names, the output layer untied as in the logged runs."""
+    sizes = {"model.d_model": emb_dim, "model.d_ff": 4 * emb_dim, "model.n_heads": n_heads, "model.n_layers": n_layers}
+    return sizes | {"model.qkv_bias": qkv_bias, "model.tied": False, "model.context_length": 1024}
+
+
+GPT2_MEDIUM, GPT2_LARGE = gpt2(1024, 16, 24), gpt2(1280, 20, 36)
 
 
 @dataclass(frozen=True)

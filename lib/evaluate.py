@@ -10,14 +10,16 @@ from lib import fast
 from lib.config import TrainConfig
 from lib.data import IGNORE, Batch, Scoring
 from lib.model import Transformer
+from lib.networks import Network
 
 EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; changes the last bits at most
 
 
-def scored_logits(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
+def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
     """Logits (N, V) and targets (N,), row by row, of all scored tokens, and perhaps of others."""
     drops = model.config.dropout and model.training
-    if scoring != "most" and not drops and not batch.tokens.is_cuda:  # a GPU would wait for the search for prefixes
+    sharing = isinstance(model, Transformer) and not drops and not batch.tokens.is_cuda  # the search would stall a GPU
+    if sharing and scoring != "most":
         scored = batch.targets != IGNORE
         return fast.logits_of_scored(model, batch.tokens, scored), batch.targets[scored]
     if scoring == "last":
@@ -36,7 +38,7 @@ def in_parts(batch: Batch) -> list[Batch]:
     return [batch[slice(start, start + rows)] for start in range(0, batch.size, rows)]
 
 
-def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float, float]:
+def evaluate(model: Network, batch: Batch, scoring: Scoring) -> tuple[float, float]:
     """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
     training = model.training
     model.eval()
@@ -54,7 +56,7 @@ def evaluate(model: Transformer, batch: Batch, scoring: Scoring) -> tuple[float,
     return nll / n_scored, n_right / batch.size
 
 
-def answers(model: Transformer, batch: Batch) -> Tensor:
+def answers(model: Network, batch: Batch) -> Tensor:
     """The token (N,), int16, that the model holds most likely after each sequence of a split; nothing padded."""
     training = model.training
     model.eval()

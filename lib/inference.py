@@ -14,7 +14,7 @@ from lib import arithmetic, checkpoint, cli
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
 from lib.fields import UserError, one_line_errors
-from lib.model import Transformer
+from lib.networks import Network
 from lib.tokenizer import CharacterTokenizer, Tokenizer
 from lib.train import check_device
 
@@ -23,7 +23,7 @@ DEFAULT_EQUATIONS = 10
 
 
 def generate(
-    model: Transformer,
+    model: Network,
     tokens: Tensor,
     n_tokens: int,
     *,
@@ -73,7 +73,7 @@ def generate(
 
 
 def sample(
-    model: Transformer,
+    model: Network,
     tokenizer: Tokenizer,
     prompt: str = "",
     n_tokens: int = DEFAULT_TOKENS,
@@ -94,16 +94,14 @@ def sample(
     return [prompt + tokenizer.decode(row[:end]) for row, end in zip(new, ends, strict=True)]
 
 
-def spell(
-    model: Transformer, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any
-) -> list[tuple[str, float]]:
+def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any) -> list[tuple[str, float]]:
     """One sample as its new tokens and the probability of each; the last may be "<eos>". Options: `generate`."""
     tokens = torch.tensor([encode_prompt(model, tokenizer, prompt)], device=next(model.parameters()).device)
     new = [(int(ids), float(p)) for ids, p in generate(model, tokens, n_tokens, eos=tokenizer.eos, **options)]
     return [("<eos>" if token == tokenizer.eos else tokenizer.decode([token]), p) for token, p in new]
 
 
-def encode_prompt(model: Transformer, tokenizer: Tokenizer, prompt: str) -> list[int]:
+def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str) -> list[int]:
     """The ids of <bos> and the prompt. Raises UserError if the model cannot read that many."""
     ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + tokenizer.encode(prompt)
     if len(ids) > model.config.context_length:
@@ -128,7 +126,7 @@ def parse_equation(tokenizer: Tokenizer, data: DataConfig, prompt: str) -> tuple
     return a, b
 
 
-def answer(model: Transformer, tokenizer: Tokenizer, data: DataConfig, a: int, b: int) -> Tensor:
+def answer(model: Network, tokenizer: Tokenizer, data: DataConfig, a: int, b: int) -> Tensor:
     """The model's probability (p,) of each number as the answer to a o b.
 
     With a token per character: that of all of its digits and the end. The rest to 1 is spent on no number at all.

@@ -31,6 +31,8 @@ class Transformer(nn.Module):
         initialise(self, config)
         if config.tied:
             del self.unembed  # the logits are then products with the embedding itself
+        for name in ("embed", "position") if config.frozen_embeddings else ():
+            getattr(self, name, nn.Identity()).requires_grad_(False)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
@@ -66,10 +68,6 @@ class Transformer(nn.Module):
             weight = self.embed.weight if self.config.tied else self.unembed.weight
             z = F.linear(self.final_norm(x.float()), weight)
         return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
-
-    @property
-    def n_params(self) -> int:
-        return sum(p.numel() for p in self.parameters())
 
 
 class Block(nn.Module):

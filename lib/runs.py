@@ -17,7 +17,7 @@ from lib import archive, checkpoint, stats
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import check_device, default_workers
-from lib.model import Transformer
+from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
 from lib.tracker import COLUMNS, Row, read_answers, read_csv
@@ -102,12 +102,12 @@ class Run:
         return dict(sorted(files.items()))
 
     @cached_property
-    def _loaded(self) -> tuple[Transformer, Tokenizer, RunConfig]:
+    def _loaded(self) -> tuple[Network, Tokenizer, RunConfig]:
         if not isinstance(self.path, Path):
             raise UserError(f"{self.path}: an archived run keeps no weights; train its config on its own to have them")
         return checkpoint.load_weights(self.path)
 
-    def load(self) -> tuple[Transformer, Tokenizer, RunConfig]:
+    def load(self) -> tuple[Network, Tokenizer, RunConfig]:
         """Model, tokenizer and config, from the stored weights. Raises UserError if the run keeps none."""
         return self._loaded
 

@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib import arithmetic, checkpoint, stats, text
+from lib import arithmetic, checkpoint, networks, stats, text
 from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
 from lib.evaluate import answers, evaluate, evaluation_steps, precision, scored_logits, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, sole_use, stop_signal
-from lib.model import Transformer
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
 
@@ -43,7 +42,7 @@ class Trainer:
         self.data = data.to(device)
         self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
-        self.model = Transformer(config.model, self.data.tokenizer.vocab_size).to(device)
+        self.model = networks.make(config.model, self.data.tokenizer.vocab_size).to(device)
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
         self.tracker = ExperimentTracker(folder, config, device)
         self.eval_steps = evaluation_steps(config.train)
@@ -164,7 +163,7 @@ class Trainer:
         summary["t_grok"] = stats.steps_to_grok(steps, [row["test_acc"] for row in rows]) if has_test else None
         summary["seconds"] = round(seconds, 3)
         summary["steps_per_s"] = round(self.step / seconds, 3) if seconds else None
-        summary["n_params"] = self.model.n_params
+        summary["n_params"] = networks.n_params(self.model)
         summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
         if diverged_at is None:
             self.tracker.note(f"done in {seconds:.1f} s of training")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib import arithmetic, fast
+from lib import arithmetic, fast, networks
 from lib.config import PAPER as PAPER_FIELDS
 from lib.config import DataConfig, ModelConfig, OptimConfig
 from lib.data import IGNORE, collate
@@ -140,7 +140,7 @@ def test_unscored_targets_have_no_gradient() -> None:
 
 def test_parameter_counts() -> None:
     def count(vocab: int, **options: object) -> int:
-        return Transformer(ModelConfig(context_length=4, **options), vocab).n_params
+        return networks.n_params(Transformer(ModelConfig(context_length=4, **options), vocab))
 
     block = 12 * 128**2 + 9 * 128 + 4 * 128  # four projections and 128-512-128, their biases, two norms
     assert count(99) == 99 * 128 + 4 * 128 + 2 * block + 2 * 128

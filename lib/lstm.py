@@ -1,0 +1,43 @@
+"""An LSTM language model with the interface of `model.Transformer`."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.config import ModelConfig
+
+
+class LSTM(nn.Module):
+    """Embedding -> LSTM of n_layers -> projection back to the embedding's width -> ReLU -> the embedding as output.
+
+    B sequences of T tokens, D = d_model (the embedding), H = d_hidden (the state), V tokens in the vocabulary. Each
+    sequence begins with a state of zeros.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(vocab_size, config.d_model)
+        between = config.dropout if config.n_layers > 1 else 0.0
+        self.lstm = nn.LSTM(config.d_model, config.d_hidden, config.n_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = nn.Linear(config.d_hidden, config.d_model)
+        nn.init.normal_(self.embed.weight, std=0.02 if config.init == "gpt2" else 1.0)
+        for parameter in self.parameters():
+            parameter.data *= config.init_scale
+        self.embed.weight.requires_grad_(not config.frozen_embeddings)
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
+
+        tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
+        What is right of a token never changes its logits, so padding needs no mask.
+        """
+        states, _ = self.lstm(self.dropout(self.embed(tokens)))  # (B, T, H)
+        if last:
+            at = -1 if lengths is None else lengths - 1
+            states = states[range(len(states)), at]
+        return self.logits(self.dropout(states))
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (…, H) to logits (…, V)."""
+        return F.linear(self.project(states).relu(), self.embed.weight)
