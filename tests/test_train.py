@@ -375,7 +375,7 @@ def test_agreement_of_another_config(tiny: RunConfig) -> None:
     assert agreement(*runs) == "the live run has another config than the stored run"
     assert (
         networks.n_params(runs[0].load()[0]) == runs[0].summary["n_params"]
-    )  # it can be asked, though its folder is gone
+    )  # though its folder is gone
 
 
 def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
