@@ -104,6 +104,7 @@ def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
         ("data.task", data.task, "arithmetic"),
         ("data.operation", data.operation, "/"),
         ("data.tokenizer", data.tokenizer, "number"),
+        ("model.kind", config.model.kind, "transformer"),
     ):
         if value != wanted:
             raise UserError(f"{field} = {value}: must be {wanted} to look inside")

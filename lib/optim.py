@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lib.config import OptimConfig
+from lib.fields import UserError
 
 
 class Optimizer:
@@ -28,6 +29,8 @@ class Optimizer:
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in rest if p.ndim < 2], "weight_decay": config.weight_decay * (config.decay == "all")},
         ]
+        if config.name == "muon" and not hidden:
+            raise UserError("optim.name = muon: must be another for a network without transformer blocks")
         self.parts = [make(config, [g for g in groups if g["params"]])]
         self.slow: list[torch.Tensor] = []  # Grokfast's running mean of each gradient
         if hidden:

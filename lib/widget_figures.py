@@ -24,16 +24,16 @@ LIKELIEST = 5
 
 
 def answer(model: Transformer, tokenizer: Tokenizer, config: RunConfig, a: int, b: int) -> Figure:
-    """The likeliest answers to a o b, the right one marked, and what each head looks at from "="."""
+    """The likeliest answers to a o b, the right one marked, and what each head, if there are any, looks at from "="."""
     data = config.data
     true = inference.right_answer(data, a, b)[0]
     probabilities = inference.answer(model, tokenizer, data, a, b)
     top = probabilities.topk(min(LIKELIEST, data.p))
     prompt = tokenizer.encode(f"{a}{data.operation}{b}=")
-    attention = inside.at_last(model, torch.tensor([prompt])).attention
+    attention = inside.at_last(model, torch.tensor([prompt])).attention if isinstance(model, Transformer) else []
     widths = [2.2, *[0.35 * len(prompt)] * len(attention)]
     figure, panels = plt.subplots(1, len(widths), figsize=(2.4 + sum(widths), 2.3), width_ratios=widths)
-    bars, *heads = panels
+    bars, *heads = np.atleast_1d(panels)
     numbers = [str(number) for number in top.indices.tolist()]
     colors = [plots.GREEN if number == str(true) else plots.GREY for number in numbers]
     bars.barh(numbers, top.values.tolist(), color=colors)
@@ -50,7 +50,8 @@ def answer(model: Transformer, tokenizer: Tokenizer, config: RunConfig, a: int, 
     for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):
         head_table(axes, weights[0].numpy(), names)
         axes.set_title(f"attention, layer {layer}", fontsize=8)
-    heads[0].set_ylabel("head")
+    if heads:
+        heads[0].set_ylabel("head")
     return figure
 
 

@@ -1,10 +1,16 @@
 """The networks' sizes, to the last parameter, and the LSTM against its definition."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from lib import networks
+from lib import inference, inside, networks, widget_figures
 from lib.config import GPT1, GPT2_LARGE, GPT2_MEDIUM, ModelConfig, RunConfig
+from lib.fields import UserError
+from lib.lstm import LSTM
+from lib.runs import Run
+from lib.train import train
 
 VOCAB_GPT1, VOCAB_GPT2 = 40_479, 50_257
 SMALL = ModelConfig(kind="lstm", n_layers=2, d_model=8, d_hidden=12)
@@ -67,6 +73,22 @@ def test_an_lstm_is_what_its_equations_say() -> None:
         x = torch.stack(out)
     expected = (network.project(x).relu()) @ network.embed.weight.T
     torch.testing.assert_close(network(torch.tensor([[4, 7, 1]]))[0], expected)
+
+
+def test_an_lstm_trains_is_stored_and_answers_like_any_network(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"model.kind": "lstm", "model.d_hidden": 24, "train.max_steps": 40})
+    train(config, tmp_path / "whole")
+    run = Run(tmp_path / "whole")
+    assert run.metrics["train_loss"][-1] < run.metrics["train_loss"][0] - 0.1
+    model, tokenizer, _ = run.load()
+    assert isinstance(model, LSTM) and run.summary["n_params"] == networks.n_params(model)
+    probabilities = inference.answer(model, tokenizer, config.data, 3, 4)
+    assert 0.5 < float(probabilities.sum()) <= 1.0001
+    assert len(widget_figures.answer(model, tokenizer, config, 3, 4).axes) == 1
+    with pytest.raises(UserError, match=r"model\.kind = lstm: must be transformer"):
+        inside.look(model, tokenizer, config)
+    with pytest.raises(UserError, match=r"optim\.name = muon: must be another"):
+        train(config.override({"optim.name": "muon"}), tmp_path / "muon")
 
 
 def test_frozen_embeddings_stay() -> None:

@@ -373,9 +373,7 @@ def test_an_infinite_first_loss_is_one_line(tiny: RunConfig, tmp_path: Path) -> 
 def test_agreement_of_another_config(tiny: RunConfig) -> None:
     runs = [run_live(tiny.override({"train.max_steps": 10, "model.init_scale": s})) for s in (1, 2)]
     assert agreement(*runs) == "the live run has another config than the stored run"
-    assert (
-        networks.n_params(runs[0].load()[0]) == runs[0].summary["n_params"]
-    )  # though its folder is gone
+    assert networks.n_params(runs[0].load()[0]) == runs[0].summary["n_params"]  # though its folder is gone
 
 
 def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
