@@ -1,6 +1,7 @@
 """Sampling from a checkpoint, and `python -m lib.inference PATH [N]`, its command line."""
 
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,17 +111,21 @@ def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str) -> list[int
     return ids
 
 
-def parse_equation(tokenizer: Tokenizer, data: DataConfig, prompt: str) -> tuple[int, int]:
-    """The operands a and b of a prompt such as "12/5=". Raises UserError if it is none that the model can answer."""
-    tokenizer.encode(prompt)  # first of all, complain of characters and numbers outside the vocabulary
-    text = "".join(prompt.split())
-    left, operation, right = text.removesuffix("=").partition(data.operation)
+def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
+    """The operands a and b of a prompt such as "12/5=", whose "=" may be left out.
+
+    Raises UserError if it is none that a model of this data can answer.
+    """
+    parts = re.fullmatch(r"(-?\d+)([-+/])(-?\d+)=?", "".join(prompt.split()), re.ASCII)
     example = f"a{data.operation}b= with a and b from 0 to {data.p - 1}, such as 12{data.operation}5="
-    if not (text.endswith("=") and operation and left.isdigit() and right.isdigit()):
+    if parts is None:
         raise UserError(f"prompt {prompt!r}: must be {example}")
-    a, b = int(left), int(right)
-    if max(a, b) >= data.p:
-        raise UserError(f"prompt {prompt!r}: must be {example}")
+    a, b = int(parts[1]), int(parts[3])
+    if parts[2] != data.operation:
+        raise UserError(f"prompt {prompt!r}: this network knows {data.operation} only; must be {example}")
+    for name, number in (("a", a), ("b", b)):
+        if not 0 <= number < data.p:
+            raise UserError(f"prompt {prompt!r}: {name} = {number}: must be from 0 to {data.p - 1}")
     if data.operation == "/" and b == 0:
         raise UserError(f"prompt {prompt!r}: nothing can be divided by 0; must be {example} and b not 0")
     return a, b
@@ -206,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(args, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
         if args.prompt is not None:
-            pairs = [parse_equation(tokenizer, config.data, args.prompt)]
+            pairs = [parse_equation(config.data, args.prompt)]
         else:
             pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)
         for a, b in pairs:

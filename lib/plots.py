@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import display
+from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -143,12 +143,15 @@ class LiveCurve:
     def __init__(self, config: RunConfig, metric: str = "acc") -> None:
         self.config, self.metric = config, metric
         self.rows: list[Row] = []
-        self.handle = display(growing(self.rows, metric), display_id=True)
+        self.handle = display(self.picture(), display_id=True)
 
     def __call__(self, row: Row) -> None:
         self.rows.append(row)
         if len(self.rows) % 5 == 0 or row["step"] == self.config.train.max_steps:
-            self.handle.update(growing(self.rows, self.metric))
+            self.handle.update(self.picture())
+
+    def picture(self) -> Image:
+        return Image(png(growing(self.rows, self.metric)))
 
 
 def growing(rows: Sequence[Row], metric: str) -> Figure:
@@ -178,6 +181,8 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
         axes.set_ylabel("loss (nats per token)")
     axes.set_xlabel("optimiser steps")
     axes.set_title(f"step {steps[-1]:,}" if rows else "waiting for the first evaluation")
+    if not rows:
+        axes.set_xticks([])
     if axes.lines:
         axes.legend(loc="best")
     return figure

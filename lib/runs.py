@@ -89,7 +89,7 @@ class Run:
         Raises UserError unless the run was trained with train.keep_answers.
         """
         if not (self.path / "answers.npz").exists():
-            raise UserError(f"{self.path}: keeps no answers; train it with train.keep_answers=true")
+            raise UserError(f"{self.path}: keeps no answers; train it with --train.keep_answers true")
         return read_answers((self.path / "answers.npz").read_bytes())
 
     @property
@@ -98,7 +98,7 @@ class Run:
         kept = self.path / checkpoint.SNAPSHOTS
         files = {int(path.stem): path for path in kept.glob("*.safetensors")} if isinstance(kept, Path) else {}
         if not files:
-            raise UserError(f"{self.path}: keeps no weights on the way; train it with train.keep_weights=true")
+            raise UserError(f"{self.path}: keeps no weights on the way; train it with --train.keep_weights true")
         return dict(sorted(files.items()))
 
     @cached_property

@@ -42,15 +42,17 @@ class Panel(widgets.VBox):
         """text: HTML. Without a picture the space for it closes."""
         self.message.value = text
         self.picture.layout.display = "none" if picture is None else None
+        self.picture.layout.visibility = "visible"
         if picture is not None:
             self.picture.value = picture
 
     def attempt(self, action: Callable[[], None]) -> None:
-        """Do it, or say what is wrong with the input."""
+        """Do it, or say what is wrong with the input, and hide the picture, whose space stays."""
         try:
             action()
         except UserError as error:
-            self.show(f'<b style="color: {plots.RED}">{html.escape(str(error))}</b>')
+            self.message.value = f'<b style="color: {plots.RED}">{html.escape(str(error))}</b>'
+            self.picture.layout.visibility = "hidden"
 
 
 class Sampler(Panel):
@@ -66,8 +68,9 @@ class Sampler(Panel):
         self.a, self.b = (widgets.IntText(value, layout={"width": "80px"}) for value in (13, 5))
         self.operation = widgets.Dropdown(layout={"width": "50px"})
         self.prompt = widgets.Text(description="or type", continuous_update=False)
-        self.temperature = widgets.FloatText(1.0, description="temperature")
-        self.top_k = widgets.IntText(0, description="top-k (0: all)")
+        whole = {"description_width": "initial"}
+        self.temperature = widgets.FloatText(1.0, description="temperature", style=whole)
+        self.top_k = widgets.IntText(0, description="top-k (0: all)", style=whole)
         self.length = widgets.IntText(40, description="tokens")
         self.seed = widgets.IntText(0, description="seed")
         self.button = widgets.Button(description="ask", button_style="primary")
@@ -82,7 +85,8 @@ class Sampler(Panel):
         self.operation.observe(lambda _: self.change_operation(), "value")
         for number in (self.a, self.b):
             number.observe(lambda _: self.compose(), "value")
-        self.prompt.observe(lambda _: self.attempt(self.ask), "value")
+        for control in (self.prompt, self.temperature, self.top_k, self.length, self.seed):
+            control.observe(lambda _: self.attempt(self.ask), "value")
         self.button.on_click(lambda _: self.attempt(self.ask))
         self.task, self.following = "", False  # of the network that was asked last; are the numbers being set to it
         self.change_network()
@@ -128,7 +132,7 @@ class Sampler(Panel):
             )
             self.show(marked(self.prompt.value, tokens))
         else:
-            a, b = inference.parse_equation(tokenizer, config.data, self.prompt.value)
+            a, b = inference.parse_equation(config.data, self.prompt.value)
             probabilities = inference.answer(model, tokenizer, config.data, a, b)
             told = inference.describe_answer(config, a, b, probabilities).partition("(then")[0]
             figure = widget_figures.answer(model, tokenizer, config, a, b)
@@ -219,7 +223,7 @@ class LiveTraining(Panel):
             rows = self.rows()
             if len(rows) != n_shown:
                 n_shown = len(rows)
-                self.redraw(f"training … step {rows[-1]['step']:,.0f}" if rows else "training …")
+                self.redraw(f"training … step {rows[-1]['step']:,.0f}" if rows else "starting a process …")
         try:
             error = receiver.recv()
         except EOFError:  # before it began

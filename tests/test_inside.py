@@ -149,7 +149,7 @@ def test_attention_is_what_the_network_attends_by(positions: str, division: RunC
 
 def test_a_run_that_kept_nothing_says_so(tiny: RunConfig, tmp_path: Path) -> None:
     train(tiny, tmp_path)
-    with pytest.raises(UserError, match=r"train\.keep_weights=true"):
+    with pytest.raises(UserError, match=r"--train\.keep_weights true"):
         _ = Run(tmp_path).snapshots
 
 

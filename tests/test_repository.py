@@ -43,6 +43,8 @@ def test_notebook_hygiene(path: Path) -> None:
     assert all(len(cell.source.splitlines()) <= 12 for cell in cells), "logic belongs in lib/"
     assert all(len(line) <= 104 for cell in cells for line in cell.source.splitlines()), "runs off the page"
     for output in (output for cell in cells for output in cell.outputs):
+        shown = output.get("data", {})
+        assert "image/png" in shown or not shown.get("text/plain", "").startswith("<Figure"), "a figure not drawn"
         output.get("data", {}).pop("image/png", None)  # base64 may hold any letters
     text = "".join(map(str, [cell.source for cell in notebook.cells] + [cell.get("outputs") for cell in cells]))
     assert not re.search(r"0x[0-9a-f]{8}|/tmp/|/home/|/Users/|PosixPath", text), "differs from machine to machine"

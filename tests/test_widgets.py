@@ -83,6 +83,8 @@ def test_a_sample_of_a_text_model_repeats_under_its_seed(trained: dict[str, Path
     assert first.startswith("<pre") and 'title="P ' in first and sampler.picture.layout.display == "none"
     sampler.button.click()
     assert sampler.message.value == first
+    sampler.temperature.value = 5.0
+    assert sampler.message.value != first
     sampler.temperature.value, sampler.prompt.value = 0, "he"
     model, tokenizer, _ = Run(trained["text"]).load()
     spelled = inference.spell(model, tokenizer, "he", 40, temperature=0)
@@ -96,10 +98,12 @@ def test_a_sample_of_a_text_model_repeats_under_its_seed(trained: dict[str, Path
     ("name", "control", "value", "words"),
     [
         ("division", "b", 0, "nothing can be divided by 0"),
-        ("division", "a", -1, "'-'"),
-        ("division", "prompt", "seven", "'s' in 'seven'"),
+        ("division", "a", -1, "a = -1: must be from 0 to 12"),
+        ("division", "b", 13, "b = 13: must be from 0 to 12"),
+        ("division", "prompt", "7+5=", "this network knows / only"),
+        ("division", "prompt", "seven", "'seven': must be a/b="),
         ("division", "prompt", "", "must be a/b="),
-        ("division", "prompt", "<b>&", "'<' in '<b>&'"),
+        ("division", "prompt", "<b>&", "'<b>&': must be a/b="),
         ("text", "prompt", "xyz", "'x'"),
         ("text", "prompt", "hello, hello", "must be"),
         ("text", "temperature", -1, "temperature = -1"),
@@ -115,7 +119,7 @@ def test_wrong_input_is_a_line_in_the_widget(trained, name: str, control: str, v
     getattr(sampler, control).value = value
     sampler.button.click()
     assert words in html.unescape(sampler.message.value) and sampler.message.value.startswith("<b style")
-    assert sampler.picture.layout.display == "none"
+    assert sampler.picture.layout.visibility == "hidden"
 
 
 def test_the_slider_shows_each_moment(trained: dict[str, Path]) -> None:
