@@ -31,8 +31,8 @@ def blocks(path: Path) -> Iterator[str]:
         rest = ""
         while read := file.read(BLOCK):
             rest += read
-            cuts = (match.start() + 1 for match in regex.finditer(r"\S\n", rest, overlapped=True))
-            cut = max(cuts, default=0)
+            last = regex.search(r"(?r)\S\n", rest)  # searched for from the end
+            cut = last.start() + 1 if last else 0
             yield rest[:cut]
             rest = rest[cut:]
         yield rest

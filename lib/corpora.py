@@ -16,11 +16,10 @@ import tiktoken
 
 from lib import bpe
 from lib.fields import UserError, suggestion
+from lib.runs import ROOT
 from lib.tracker import write_atomically
 
-ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache"
-VAL_SHARE = 0.1  # of a single file: its end
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Corpus:
     """The files of a corpus by split, each with its SHA-256, and where they come from."""
 
     folder: str
-    files: dict[str, tuple[str, str]]  # split -> (name, SHA-256); "all": one file, cut in two
+    files: dict[str, tuple[str, str]]  # split -> (name, SHA-256); "all": one file for all
     origin: str | None  # an address, to which a name is added; None: to be had from nowhere as one file
 
 
@@ -109,22 +108,14 @@ def encoded(path: Path, encoding: tiktoken.Encoding) -> np.ndarray:
 
     Encoded on the first call, in blocks, so that neither text nor ids need fit into memory.
     """
-    vocabulary = hashlib.sha256(b"".join(encoding.token_byte_values())).hexdigest()
-    kept = CACHE / "tokens" / f"{sha256(path)[:16]}-{vocabulary[:16]}.npy"
+    dtype = np.uint16 if encoding.n_vocab <= 2**16 else np.uint32
+    vocabulary = hashlib.sha256(repr(encoding.token_byte_values()).encode()).hexdigest()
+    kept = CACHE / "tokens" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        dtype = np.uint16 if encoding.n_vocab <= 2**16 else np.uint32
-        raw = kept.with_suffix(f".{os.getpid()}.tmp")
-        n = 0
-        with open(raw, "wb") as file:
+        temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+        with open(temporary, "wb") as file:
             for block in bpe.blocks(path):
-                ids = np.array(encoding.encode(block, allowed_special={bpe.END}), dtype)
-                file.write(ids.tobytes())
-                n += len(ids)
-        ids = np.memmap(raw, dtype, "r", shape=(n,)) if n else np.empty(0, dtype)
-        whole = kept.with_suffix(f".{os.getpid()}.npy.tmp")
-        with open(whole, "wb") as file:
-            np.save(file, ids)
-        os.replace(whole, kept)
-        raw.unlink()
-    return np.load(kept, mmap_mode="r")
+                file.write(np.array(encoding.encode(block, allowed_special={bpe.END}), dtype).tobytes())
+        os.replace(temporary, kept)
+    return np.memmap(kept, dtype, "r") if kept.stat().st_size else np.empty(0, dtype)

@@ -1,7 +1,5 @@
 """The kinds of networks, all with one interface."""
 
-from typing import Any
-
 from torch import nn
 
 from lib.config import ModelConfig
@@ -11,9 +9,9 @@ from lib.model import Transformer
 Network = Transformer | LSTM
 
 
-def make(config: ModelConfig, vocab_size: int, **options: Any) -> Network:
+def make(config: ModelConfig, vocab_size: int) -> Network:
     """The network of a config, with its initial weights."""
-    return {"transformer": Transformer, "lstm": LSTM}[config.kind](config, vocab_size, **options)
+    return {"transformer": Transformer, "lstm": LSTM}[config.kind](config, vocab_size)
 
 
 def n_params(network: nn.Module, learnable: bool = False) -> int:

@@ -17,13 +17,14 @@ from lib.config import RunConfig
 from lib.fields import UserError
 from lib.inside_figures import plane
 from lib.model import Transformer
+from lib.networks import Network
 from lib.runs import Run
 from lib.tokenizer import Tokenizer
 
 LIKELIEST = 5
 
 
-def answer(model: Transformer, tokenizer: Tokenizer, config: RunConfig, a: int, b: int) -> Figure:
+def answer(model: Network, tokenizer: Tokenizer, config: RunConfig, a: int, b: int) -> Figure:
     """The likeliest answers to a o b, the right one marked, and what each head, if there are any, looks at from "="."""
     data = config.data
     true = inference.right_answer(data, a, b)[0]
