@@ -21,7 +21,7 @@ TRIALS: list[Changes] = [
     *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
     {"optim.warmup_steps": 10},
 ]
-DIGITS = CHARACTERS | {  # the setting tried first, for longer: one layer gets further with it than with WARM_UP's
+DIGITS = CHARACTERS | {  # the setting tried first, for longer
     "optim.weight_decay": 1.0,
     "optim.warmup_steps": 10,
     "optim.fall_steps": 3000,
