@@ -67,7 +67,7 @@ class Stepper:
         self.data, self.loss_of = load_data(CONFIG), loss_of
         torch.manual_seed(0)
         self.model = Transformer(CONFIG.model, self.data.tokenizer.vocab_size)
-        self.optimizer = Optimizer(self.model, CONFIG.optim, ROUNDS)
+        self.optimizer = Optimizer(self.model, CONFIG.override({"train.max_steps": ROUNDS}))
         self.seconds: dict[str, list[float]] = {}
 
     def step(self, step: int) -> None:

@@ -120,7 +120,7 @@ def encoding(name: str, tokens: Iterable[bytes], special: Iterable[str] = (END,)
     return tiktoken.Encoding(name, pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ids)
 
 
-def gpt2(folder: Path) -> tiktoken.Encoding:
-    """GPT-2's own vocabulary, from its files vocab.bpe and encoder.json in `folder`."""
+def gpt2(folder: Path) -> list[bytes]:
+    """The tokens of GPT-2 in the order of their ids, from its files vocab.bpe and encoder.json in `folder`."""
     ranks = data_gym_to_mergeable_bpe_ranks(str(folder / "vocab.bpe"), str(folder / "encoder.json"))
-    return encoding("gpt2", sorted(ranks, key=ranks.__getitem__))
+    return sorted(ranks, key=ranks.__getitem__)

@@ -8,22 +8,8 @@ from typing import NoReturn
 
 from lib import experiments, runs
 from lib.config import RunConfig
-from lib.fields import UserError, one_line_errors, suggestion
+from lib.fields import Parser, UserError, one_line_errors, suggestion
 from lib.pool import divergence
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line, and an unknown option brings the nearest known one to mind."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
-
-    def parse(self, argv: list[str] | None) -> argparse.Namespace:
-        args, unknown = self.parse_known_intermixed_args(argv)
-        if unknown:
-            word = unknown[0].split("=")[0]
-            self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
-        return args
 
 
 def parser() -> Parser:

@@ -18,17 +18,26 @@ def is_prime(n: int) -> bool:
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    task: Literal["arithmetic", "text"] = option("arithmetic", "equations modulo p, or a text to memorise")
+    task: Literal["arithmetic", "text", "corpus"] = option(
+        "arithmetic", "equations modulo p, a text to memorise, or a corpus to learn a language from"
+    )
     operation: Literal["+", "-", "/"] = option("/", "the operation o in a o b = c (mod p)")
     p: int = option(97, "the modulus; prime for division")
     train_fraction: float = option(0.5, "share of all equations to train on")
     val_fraction: float = option(0.1, "share of all equations to tune on; the rest is the test split")
     split_seed: int = option(0, "seed of the one permutation that makes the splits; apart from the run's own seed")
     skip_zero: bool = option(False, "leave out all equations with a = 0, which division cannot reach by logarithms")
-    tokenizer: Literal["number", "character"] = option("number", "a token per number, or per digit (padded batches)")
+    tokenizer: Literal["number", "character", "bpe", "gpt1", "gpt2"] = option(
+        "number",
+        "a token per number or character; corpus: per character, by byte pairs of its own, or as GPT-1 or GPT-2",
+    )
     text: str = option("I love machine learning", "the text to memorise")
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
-    window: int = option(0, "text: train on all windows of so many tokens; 0: on the whole text as one sequence")
+    window: int = option(0, "text: train on all windows of so many tokens (0: the whole text); corpus: tokens per row")
+    corpus: str = option("wikitext2", "corpus: wikitext2, tinystories, tinyshakespeare, or the path of a text file")
+    vocab_size: int = option(2048, "bpe: entries of the vocabulary, which is learned from the training text")
+    train_tokens: int = option(0, "corpus: train on the first so many tokens; 0: on all")
+    eval_tokens: int = option(0, "corpus: evaluate on about so many tokens, spread over each split; 0: on all")
 
     @property
     def n_equations(self) -> int:
@@ -41,6 +50,7 @@ class DataConfig(Section):
 
     def check(self) -> None:
         if self.task == "arithmetic":
+            self.require(self.tokenizer in ("number", "character"), "tokenizer", "number or character for equations")
             self.require(3 <= self.p <= 1999, "p", "from 3 to 1999")
             if self.operation == "/":
                 self.require(is_prime(self.p), "p", "prime for division, such as 97 or 113")
@@ -52,11 +62,19 @@ class DataConfig(Section):
                 self.require(sizes[split] > 0, f"{split}_fraction", f"{allowed} (it gives {sizes[split]} equations)")
             allowed = f"less than {1 - self.val_fraction:g}, so that the test split is not empty"
             self.require(sizes["test"] > 0, "train_fraction", allowed)
-        else:
+        elif self.task == "text":
             self.require(len(self.text) > 0, "text", "at least one character")
             self.require(0 <= self.skip_loss <= len(self.text), "skip_loss", f"from 0 to {len(self.text)}")
             self.require(0 <= self.window <= len(self.text), "window", f"from 0 to {len(self.text)}, the text's length")
             self.require(not (self.skip_loss and self.window), "skip_loss", "0 when data.window is used")
+        else:
+            self.require(self.tokenizer != "number", "tokenizer", "character, bpe, gpt1 or gpt2 for a corpus")
+            self.require(self.window >= 1, "window", "at least 1 for a corpus")
+            self.require(257 <= self.vocab_size <= 100_000, "vocab_size", "from 257, all bytes and the end, to 100000")
+            self.require(0 < self.val_fraction < 1, "val_fraction", "above 0 and below 1")
+            for name in ("train_tokens", "eval_tokens"):
+                allowed = f"0, or more than data.window = {self.window}"
+                self.require(getattr(self, name) == 0 or getattr(self, name) > self.window, name, allowed)
 
 
 @dataclass(frozen=True)
@@ -165,7 +183,13 @@ class TrainConfig(Section):
         False, "keep the answers to all equations in answers.npz, at steps 1.5 times apart and the last"
     )
     keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.25 times apart and the last")
-    precision: Literal["float32", "bfloat16"] = option("float32", "of matrix products; weights are float32 always")
+    precision: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "of matrix products; weights are float32 always; with float16 the loss is scaled"
+    )
+    accumulation: int = option(1, "compute each batch in so many parts, one after the other, for one optimiser step")
+    activation_checkpointing: bool = option(False, "transformer: compute each block twice instead of keeping it")
+    whole_logits: bool = option(False, "corpus: hold the logits of all tokens at once instead of a chunk at a time")
+    prompt: str = option("", "corpus: a text to continue at each evaluation, into samples.json; empty: none")
 
     def check(self) -> None:
         for name in ("batch_size", "max_steps", "eval_every"):
@@ -173,6 +197,9 @@ class TrainConfig(Section):
         for name in ("eval_growth", "go_on"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(0 <= self.stop_at <= 1, "stop_at", "an accuracy from 0 to 1")
+        allowed = f"at least 1 and a divisor of train.batch_size = {self.batch_size}"
+        divides = self.accumulation >= 1 and self.batch_size % self.accumulation == 0
+        self.require(divides, "accumulation", allowed)
 
 
 @dataclass(frozen=True)

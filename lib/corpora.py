@@ -5,6 +5,8 @@ uint32 arrays in a cache, from which they are mapped into memory and never read 
 """
 
 import hashlib
+import json
+import math
 import os
 import urllib.error
 import urllib.request
@@ -12,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tiktoken
 
 from lib import bpe
+from lib.config import DataConfig
+from lib.data import Dataset, Windows
 from lib.fields import UserError, suggestion
-from lib.runs import ROOT
+from lib.machine import ROOT
+from lib.tokenizer import BytePairTokenizer, CharacterTokenizer, Tokenizer
 from lib.tracker import write_atomically
 
 CACHE = ROOT / ".cache"
@@ -55,6 +59,16 @@ CORPORA = {
         {"all": ("input.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")},
         "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
         "/data/tinyshakespeare/",
+    ),
+}
+VOCABULARIES = {
+    "gpt2": Corpus(
+        "gpt2_bpe",
+        {
+            "merges": ("vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
+            "ids": ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+        },
+        "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/",
     ),
 }
 
@@ -103,19 +117,81 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def encoded(path: Path, encoding: tiktoken.Encoding) -> np.ndarray:
+def load(config: DataConfig) -> Dataset:
+    """A corpus as windows of token ids. A text in one file is cut: its last `val_fraction` is the validation split.
+
+    Raises UserError if a split has fewer tokens than one window.
+    """
+    paths = files(config.corpus)
+    tokenizer = find_tokenizer(config, paths.get("train") or paths["all"])
+    ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
+    per_token = {split: paths[split].stat().st_size / max(1, len(ids[split])) for split in paths}
+    if "all" in ids:
+        whole = ids["all"]
+        cut = round((1 - config.val_fraction) * len(whole))
+        ids, per_token = {"train": whole[:cut], "val": whole[cut:]}, dict.fromkeys(("train", "val"), per_token["all"])
+    if config.train_tokens:
+        ids["train"] = ids["train"][: config.train_tokens + 1]  # one more, to be predicted
+    splits = {}
+    for split, of_split in ids.items():
+        n = (len(of_split) - 1) // config.window
+        if n < 1:
+            allowed = f"less than the {len(of_split)} tokens of the {split} split of {config.corpus}"
+            raise UserError(f"data.window = {config.window}: must be {allowed}")
+        asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
+        splits[split] = Windows(of_split, config.window, min(n, asked))
+    facts = {
+        "bytes_per_token": per_token,
+        "unigram_loss": unigram_losses(splits, tokenizer.vocab_size),
+        "tokens": {split: len(of_split) for split, of_split in ids.items()},
+    }
+    return Dataset(tokenizer, splits, facts)
+
+
+def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, float]:
+    """The loss (nats per token) of a model that knows how frequent each token is in the train split, and nothing else.
+
+    Each token is counted once more than it occurs (Laplace), over the windows that are evaluated. What does not beat
+    it has learned nothing from what stands before.
+    """
+    counts = np.bincount(splits["train"].ids, minlength=vocab_size) + 1.0
+    nll = -np.log(counts / counts.sum())
+    losses = {}
+    for split, windows in splits.items():
+        parts = [nll[part.targets.numpy()].ravel() for part in windows.parts(2**20)]
+        losses[split] = math.fsum(map(np.sum, parts)) / sum(map(len, parts))
+    return losses
+
+
+def find_tokenizer(config: DataConfig, path: Path) -> Tokenizer:
+    """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once."""
+    if config.tokenizer == "gpt2":
+        vocabulary = VOCABULARIES["gpt2"]
+        found = [find(vocabulary, name, digest) for name, digest in vocabulary.files.values()]
+        return BytePairTokenizer.of(bpe.gpt2(found[0].parent))
+    if config.tokenizer == "character":
+        return CharacterTokenizer("".join(sorted(set().union(*bpe.blocks(path)))))
+    kept = CACHE / "vocabularies" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
+    if not kept.exists():
+        tokens = bpe.learn(bpe.count_pieces(bpe.blocks(path)), config.vocab_size - 1)  # one is the end of a document
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps([token.decode("latin-1") for token in tokens]))
+    return BytePairTokenizer(json.loads(kept.read_text()))
+
+
+def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
     """The token ids of a file, (n,) uint16 or uint32, mapped from the cache; "<|endoftext|>" is one token.
 
     Encoded on the first call, in blocks, so that neither text nor ids need fit into memory.
     """
-    dtype = np.uint16 if encoding.n_vocab <= 2**16 else np.uint32
-    vocabulary = hashlib.sha256(repr(encoding.token_byte_values()).encode()).hexdigest()
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    vocabulary = hashlib.sha256(repr(tokenizer).encode()).hexdigest()
     kept = CACHE / "tokens" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
         with open(temporary, "wb") as file:
             for block in bpe.blocks(path):
-                file.write(np.array(encoding.encode(block, allowed_special={bpe.END}), dtype).tobytes())
+                file.write(tokenizer.encode_documents(block).astype(dtype).tobytes())
         os.replace(temporary, kept)
     return np.memmap(kept, dtype, "r") if kept.stat().st_size else np.empty(0, dtype)

@@ -1,15 +1,17 @@
 """What every data set hands to the training loop: splits of sequences, each split one Batch of tensors."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lib.tokenizer import Tokenizer
 
-Scoring = Literal["last", "few", "most"]
+Scoring = Literal["last", "few", "most", "all"]
 IGNORE = -100  # a target that is not scored; PyTorch's default ignore_index
 
 
@@ -34,6 +36,8 @@ class Batch(NamedTuple):
 
     def __getitem__(self, rows: Tensor | slice) -> "Batch":  # type: ignore[override]
         """The batch of some rows."""
+        if isinstance(rows, Tensor):
+            rows = rows.to(self.tokens.device)
         return Batch(self.tokens[rows], self.targets[rows], None if self.lengths is None else self.lengths[rows])
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -43,6 +47,46 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         return self.tokens.shape[0]
+
+    @property
+    def width(self) -> int:
+        """T, tokens per sequence with its padding."""
+        return self.tokens.shape[1]
+
+    def parts(self, n_tokens: int) -> Iterator["Batch"]:
+        """All rows in order, in pieces of at most `n_tokens` tokens, or of one row."""
+        rows = max(1, n_tokens // self.width)
+        return (self[slice(start, start + rows)] for start in range(0, self.size, rows))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A long text in rows of `width` tokens that follow one another, each token scored; a Batch is made when asked.
+
+    `ids` (n,) may be mapped from a file: only the rows asked for are read.
+    """
+
+    ids: np.ndarray
+    width: int
+    n_evaluated: int  # rows that an evaluation looks at, spread evenly over all
+    device: torch.device | str = "cpu"
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        starts = rows.numpy()[:, None] * self.width
+        ids = torch.from_numpy(self.ids[starts + np.arange(self.width + 1)].astype(np.int64)).to(self.device)
+        return Batch(ids[:, :-1], ids[:, 1:], None)
+
+    def to(self, device: torch.device | str) -> "Windows":
+        return replace(self, device=device)
+
+    @property
+    def size(self) -> int:
+        return (len(self.ids) - 1) // self.width
+
+    def parts(self, n_tokens: int) -> Iterator[Batch]:
+        """The evaluated rows, in pieces of at most `n_tokens` tokens, or of one row."""
+        chosen = torch.arange(self.n_evaluated) * self.size // self.n_evaluated
+        return (self[rows] for rows in chosen.split(max(1, n_tokens // self.width)))
 
 
 def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
@@ -59,20 +103,23 @@ def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
 @dataclass(frozen=True)
 class Dataset:
     tokenizer: Tokenizer
-    splits: dict[str, Batch]  # "train", and where the data has them "val" and "test"
+    splits: dict[str, Batch | Windows]  # "train", and where the data has them "val" and "test"
+    facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells of a corpus
 
     def to(self, device: torch.device | str) -> Self:
-        return type(self)(self.tokenizer, {name: batch.to(device) for name, batch in self.splits.items()})
+        return replace(self, splits={name: split.to(device) for name, split in self.splits.items()})
 
     @property
     def longest(self) -> int:
         """Tokens in the longest sequence."""
-        return max(batch.tokens.shape[1] for batch in self.splits.values())
+        return max(split.width for split in self.splits.values())
 
     @property
     def scoring(self) -> Scoring:
-        """Which tokens are scored: of each sequence its last alone, fewer than half of all, or more."""
+        """Which tokens are scored: of each sequence its last alone, fewer than half, or more; of a corpus all."""
         batches = self.splits.values()
+        if any(isinstance(split, Windows) for split in batches):
+            return "all"
         if all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches):
             return "last"
         return "few" if all((b.targets != IGNORE).float().mean() < 0.5 for b in batches) else "most"

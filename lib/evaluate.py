@@ -4,15 +4,55 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lib import fast
 from lib.config import TrainConfig
-from lib.data import IGNORE, Batch, Scoring
+from lib.data import IGNORE, Batch, Scoring, Windows
 from lib.model import Transformer
 from lib.networks import Network
 
 EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; changes the last bits at most
+EVAL_LOGITS = 2**24  # numbers at a time, where a vocabulary is large
+
+
+class Objective(nn.Module):
+    """The loss that is trained on, as a module of its own, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, network: Network, scoring: Scoring, config: TrainConfig) -> None:
+        super().__init__()
+        self.network, self.scoring, self.config = network, scoring, config
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Mean nats per scored token, a scalar."""
+        with precision(self.config, batch.tokens.device.type):
+            if self.scoring == "all" and not self.config.whole_logits:
+                return chunked_loss(self.network, batch)
+            logits, targets = scored_logits(self.network, batch, self.scoring)
+        return F.cross_entropy(logits, targets, ignore_index=IGNORE)
+
+
+def chunked_loss(network: Network, batch: Batch) -> Tensor:
+    """The same without ever holding the logits (tokens, V) of more than a chunk; nothing is padded.
+
+    torch 2.12 and later do it in one function, which computes each chunk's gradient along with its loss. Before that
+    each chunk is computed twice.
+    """
+    features = network.features(network.states(batch.tokens)).flatten(0, 1)  # (B T, D)
+    weight, targets = network.output_weight, batch.targets.flatten()
+    if torch.is_autocast_enabled(features.device.type):
+        dtype = torch.get_autocast_dtype(features.device.type)
+        features, weight = features.to(dtype), weight.to(dtype)
+    if network.config.output == "softmax" and hasattr(F, "linear_cross_entropy"):
+        return F.linear_cross_entropy(features, weight, targets, options=nn.LinearCrossEntropyOptions()).float()
+
+    def loss(part: Tensor, of_part: Tensor) -> Tensor:
+        return F.cross_entropy(F.linear(part, weight).float(), of_part, reduction="sum")
+
+    rows = max(1, EVAL_LOGITS // len(weight))
+    parts = zip(features.split(rows), targets.split(rows), strict=True)
+    return sum(checkpoint(loss, *part, use_reentrant=False) for part in parts) / len(targets)
 
 
 def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> tuple[Tensor, Tensor]:
@@ -29,22 +69,21 @@ def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> tuple[Tenso
 
 def precision(config: TrainConfig, device: str) -> torch.autocast:
     """The context that runs matrix products in bfloat16, if the config says so; weights and logits stay in float32."""
-    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bfloat16")
+    return torch.autocast(device, getattr(torch, config.precision), enabled=config.precision != "float32")
 
 
-def in_parts(batch: Batch) -> list[Batch]:
-    """A split in pieces of EVAL_TOKENS or less."""
-    rows = max(1, EVAL_TOKENS // batch.tokens.shape[1])
-    return [batch[slice(start, start + rows)] for start in range(0, batch.size, rows)]
+def evaluate(model: Network, split: Batch | Windows, scoring: Scoring) -> tuple[float, float]:
+    """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right.
 
-
-def evaluate(model: Network, batch: Batch, scoring: Scoring) -> tuple[float, float]:
-    """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right."""
+    Of a corpus: over its evaluated windows, and the share of tokens.
+    """
+    if scoring == "all":
+        return evaluate_tokens(model, split)
     training = model.training
     model.eval()
     nll, n_right, n_scored = 0.0, 0, 0
     with torch.no_grad():
-        for part in in_parts(batch):
+        for part in split.parts(EVAL_TOKENS):
             logits, targets = scored_logits(model, part, scoring)
             nll += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
             scored = part.targets != IGNORE
@@ -53,15 +92,33 @@ def evaluate(model: Network, batch: Batch, scoring: Scoring) -> tuple[float, flo
             n_right += int(right.all(1).sum())
             n_scored += int(scored.sum())
     model.train(training)
-    return nll / n_scored, n_right / batch.size
+    return nll / n_scored, n_right / split.size
 
 
-def answers(model: Network, batch: Batch) -> Tensor:
+def evaluate_tokens(model: Network, windows: Windows) -> tuple[float, float]:
+    """(loss, accuracy) per token of the evaluated windows."""
+    training = model.training
+    model.eval()
+    nll, n_right, n = 0.0, 0, 0
+    rows = max(1, EVAL_LOGITS // len(model.output_weight))
+    with torch.no_grad():
+        for part in windows.parts(EVAL_TOKENS):
+            states = model.states(part.tokens).flatten(0, 1)
+            for some, targets in zip(states.split(rows), part.targets.flatten().split(rows), strict=True):
+                logits = model.logits(some)
+                nll += F.cross_entropy(logits, targets, reduction="sum").item()
+                n_right += int((logits.argmax(-1) == targets).sum())
+                n += len(targets)
+    model.train(training)
+    return nll / n, n_right / n
+
+
+def answers(model: Network, split: Batch) -> Tensor:
     """The token (N,), int16, that the model holds most likely after each sequence of a split; nothing padded."""
     training = model.training
     model.eval()
     with torch.no_grad():
-        best = [scored_logits(model, part, "last")[0].argmax(-1) for part in in_parts(batch)]
+        best = [scored_logits(model, part, "last")[0].argmax(-1) for part in split.parts(EVAL_TOKENS)]
     model.train(training)
     return torch.cat(best).to(torch.int16).cpu()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lib import ablation
+from lib import ablation, language_models
 from lib.config import RunConfig
 from lib.presets import (
     CHARACTERS,
@@ -128,6 +128,15 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "recipe": ablation.recipe,
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
+    "lstm_vs_gpt": language_models.lstm_vs_gpt,
+    "lstm_vs_gpt_tuning": language_models.lstm_vs_gpt_tuning,
+    "lstm_vs_gpt_deeper": language_models.lstm_vs_gpt_deeper,
+    "tinystories": language_models.tinystories,
+    "gpt2_small": language_models.gpt2_small,
+}
+ON_A_GPU = {
+    "lstm_vs_gpt_paper": language_models.lstm_vs_gpt_paper,
+    "tinystories_paper": language_models.tinystories_paper,
 }
 
 WITHIN_HOURS = tuple(name for name in ALL if name != "grokking_slow")  # what `all` stands for

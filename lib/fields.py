@@ -1,5 +1,6 @@
 """Checked dataclass fields: typed values from text, with errors that name the field, the value and what is allowed."""
 
+import argparse
 import os
 import sys
 import typing
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 
 class UserError(ValueError):
@@ -33,6 +34,20 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
         return 1
 
     return command
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line, and an unknown option brings the nearest known one to mind."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+    def parse(self, argv: list[str] | None) -> argparse.Namespace:
+        args, unknown = self.parse_known_intermixed_args(argv)
+        if unknown:
+            word = unknown[0].split("=")[0]
+            self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
+        return args
 
 
 def option(default: Any, help: str) -> Any:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import arithmetic, checkpoint, cli
+from lib import arithmetic, checkpoint
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
-from lib.fields import UserError, one_line_errors
+from lib.fields import Parser, UserError, one_line_errors
+from lib.machine import check_device
 from lib.networks import Network
 from lib.tokenizer import CharacterTokenizer, Tokenizer
-from lib.train import check_device
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -176,8 +176,8 @@ def random_equations(data: DataConfig, n: int, seed: int | None) -> list[tuple[i
     return [tuple(row) for row in random.Random(seed).sample(rows, min(n, len(rows)))]
 
 
-def parser() -> cli.Parser:
-    result = cli.Parser(
+def parser() -> Parser:
+    result = Parser(
         prog="python -m lib.inference",
         description="Sample from a checkpoint: text, or the answers to equations.",
         allow_abbrev=False,
@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.n is not None and args.n < 1:
         raise UserError(f"N = {args.n}: must be at least 1")
     model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
-    if config.data.task == "text":
+    if config.data.task != "arithmetic":
         options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
         given = {name: value for name, value in options.items() if value is not None}
         for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **given):

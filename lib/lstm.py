@@ -32,12 +32,25 @@ class LSTM(nn.Module):
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
         What is right of a token never changes its logits, so padding needs no mask.
         """
-        states, _ = self.lstm(self.dropout(self.embed(tokens)))  # (B, T, H)
+        return self.logits(self.states(tokens, lengths, last))
+
+    def states(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        """What the last layer says, (B, T, H), or (B, H) with `last=True`."""
+        states, _ = self.lstm(self.dropout(self.embed(tokens)))
         if last:
             at = -1 if lengths is None else lengths - 1
             states = states[range(len(states)), at]
-        return self.logits(self.dropout(states))
+        return self.dropout(states)
+
+    def features(self, states: Tensor) -> Tensor:
+        """States (…, H) to what the output layer reads, (…, D)."""
+        return self.project(states).relu()
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, D), one row per token."""
+        return self.embed.weight
 
     def logits(self, states: Tensor) -> Tensor:
         """States (…, H) to logits (…, V)."""
-        return F.linear(self.project(states).relu(), self.embed.weight)
+        return F.linear(self.features(states), self.output_weight)

@@ -23,6 +23,7 @@ def git(*args: str) -> str:
     return call.stdout.strip()
 
 
+ROOT = Path(__file__).resolve().parent.parent
 # asked when the library is imported, for by the time a run begins the files may have changed
 COMMIT = git("rev-parse", "HEAD") or None
 CHANGED = bool(git("status", "--porcelain", "--", "."))

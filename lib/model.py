@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from lib.config import ModelConfig
 
@@ -19,6 +20,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False  # whether training keeps the blocks' inputs alone; set by who trains
         self.embed = nn.Embedding(vocab_size, config.d_model)
         if config.positions == "learned":
             self.position = nn.Embedding(config.context_length, config.d_model)
@@ -41,6 +43,10 @@ class Transformer(nn.Module):
         Padding is never attended to; logits at padded positions mean nothing. `last=True` gives what the full
         forward gives at those positions, and in the last block computes no more than they need.
         """
+        return self.logits(self.states(tokens, lengths, last))
+
+    def states(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        """What the last block says, (B, T, D), or (B, D) with `last=True`."""
         B, T = tokens.shape
         x = self.embed(tokens)  # (B, T, D)
         if self.config.positions == "learned":
@@ -48,15 +54,30 @@ class Transformer(nn.Module):
         elif self.config.positions == "sinusoidal":
             x = x + self.sinusoids[:T]
         x = self.dropout(x)
-        mask = attention_mask(T, lengths, tokens.device)  # (1 or B, 1, T, T)
+        plain = lengths is None and not last  # then the kernel's own causal mask will do
+        mask = None if plain else attention_mask(T, lengths, tokens.device)  # (1 or B, 1, T, T)
         for block in self.blocks[:-1]:
-            x = block(x, mask)
+            x = self.through(block, x, mask)
         if last:
             at = tokens.new_full((B,), T - 1) if lengths is None else lengths - 1
-            x = self.blocks[-1](x, mask, at)[:, 0]  # (B, D)
-        else:
-            x = self.blocks[-1](x, mask)
-        return self.logits(x)
+            return self.blocks[-1](x, mask, at)[:, 0]
+        return self.through(self.blocks[-1], x, mask)
+
+    def through(self, block: "Block", x: Tensor, mask: Tensor | None) -> Tensor:
+        """A block's output; with `checkpointing`, what it needs for its gradient is computed again when asked for."""
+        if self.checkpointing and self.training:
+            return checkpoint(block, x, mask, use_reentrant=False)
+        return block(x, mask)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Last states (…, D) normed, in float32: what the output layer reads."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self.final_norm(x.float())
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, D), one row per token."""
+        return self.embed.weight if self.config.tied else self.unembed.weight
 
     def logits(self, x: Tensor) -> Tensor:
         """Last states (…, D) to logits (…, V), whose softmax is the prediction; in float32 under autocast, too.
@@ -65,8 +86,7 @@ class Transformer(nn.Module):
         linearly in z instead of exponentially, so that float32 does not lose small probabilities.
         """
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.embed.weight if self.config.tied else self.unembed.weight
-            z = F.linear(self.final_norm(x.float()), weight)
+            z = F.linear(self.features(x), self.output_weight)
         return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
 
 
@@ -82,7 +102,7 @@ class Block(nn.Module):
         self.feed_forward_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, at: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
         """x: (B, T, D) -> (B, T, D); with `at` (B,) only the rows at those positions, (B, 1, D)."""
         keys = self.attention_norm(x) if self.pre else x
         queries, rows = keys, x
@@ -107,8 +127,11 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
         self.rope = config.positions == "rope"
 
-    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor, at: Tensor | None) -> Tensor:
-        """queries (B, Q, D) at positions 0 … Q-1, or at `at`; keys (B, T, D); mask (B, 1, Q, T) True = look."""
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor | None, at: Tensor | None) -> Tensor:
+        """queries (B, Q, D) at positions 0 … Q-1, or at `at`; keys (B, T, D).
+
+        mask (B, 1, Q, T) True = look; without it each query looks at the keys up to its own place.
+        """
         B, Q, D = queries.shape
 
         def heads(x: Tensor) -> Tensor:
@@ -119,7 +142,7 @@ class Attention(nn.Module):
             positions = torch.arange(keys.shape[1], device=keys.device)
             k = rotate(k, positions)
             q = rotate(q, positions[:Q] if at is None else at[:, None, None])
-        x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0)
+        x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0, mask is None)
         return self.out(x.transpose(1, 2).reshape(B, Q, D))
 
 

@@ -12,7 +12,7 @@ import papermill
 from traitlets.config import Config
 
 from lib.fields import UserError, one_line_errors
-from lib.runs import ROOT
+from lib.machine import ROOT
 from lib.tracker import write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"

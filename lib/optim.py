@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.config import OptimConfig
+from lib.config import OptimConfig, RunConfig
 from lib.fields import UserError
 
 
@@ -19,10 +19,13 @@ class Optimizer:
     layer, vectors).
     """
 
-    def __init__(self, model: nn.Module, config: OptimConfig, max_steps: int) -> None:
-        self.config, self.max_steps = config, max_steps
-        self.parameters = list(model.parameters())
-        named = list(model.named_parameters())
+    def __init__(self, model: nn.Module, run: RunConfig, device: str = "cpu") -> None:
+        self.config, self.max_steps = run.optim, run.train.max_steps
+        config = run.optim
+        # float16 ends at 6e-8: gradients smaller than that survive if the loss is scaled up first
+        self.scaler = torch.amp.GradScaler(device, enabled=run.train.precision == "float16")
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.parameters = [p for _, p in named]
         hidden = [p for name, p in named if config.name == "muon" and p.ndim == 2 and name.startswith("blocks.")]
         rest = [p for _, p in named if not any(p is h for h in hidden)]
         groups = [
@@ -51,8 +54,18 @@ class Optimizer:
             return self.config.lr * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress)))
         return self.config.lr
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add the gradient of a loss to what there is."""
+        self.scaler.scale(loss).backward()
+
+    def unscale(self) -> None:
+        """The gradient of the loss itself; to be called once it is whole."""
+        if self.scaler.is_enabled():
+            for part in self.parts:
+                self.scaler.unscale_(part)
+
     def grad_norm(self) -> torch.Tensor:
-        """Global L2 norm of the gradient, a scalar on the device."""
+        """Global L2 norm of the gradient, a scalar on the device; after `unscale`."""
         return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def step(self, step: int) -> None:
@@ -66,7 +79,8 @@ class Optimizer:
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.lr(step)
-            part.step()
+            self.scaler.step(part)  # not at all if a gradient overflowed
+        self.scaler.update()
 
     def amplify_slow_gradients(self) -> None:
         """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233): g <- g + λ μ, μ <- α μ + (1 - α) g."""
@@ -82,11 +96,13 @@ class Optimizer:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"parts": [part.state_dict() for part in self.parts], "slow": self.slow}
+        parts = [part.state_dict() for part in self.parts]
+        return {"parts": parts, "slow": self.slow, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for part, stored in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(stored)
+        self.scaler.load_state_dict(state["scaler"])
         self.slow = [mean.to(self.parameters[0].device) for mean in state["slow"]]
 
 

@@ -16,7 +16,8 @@ from matplotlib.ticker import PercentFormatter
 
 from lib import stats
 from lib.config import RunConfig
-from lib.runs import ROOT, Run, medians, run_live
+from lib.machine import ROOT
+from lib.runs import Run, medians, run_live
 from lib.tracker import Row, write_atomically
 
 FIGURES = ROOT / "figures"

@@ -160,8 +160,8 @@ class Pool:
 
 
 def length(config: RunConfig) -> int:
-    """Sequences that pass through a layer, at most: the measure of how long a run takes."""
-    return config.train.max_steps * config.train.batch_size * config.model.n_layers
+    """Sequences that pass through a layer, at most, or windows' tokens: the measure of how long a run takes."""
+    return config.train.max_steps * config.train.batch_size * config.model.n_layers * max(1, config.data.window)
 
 
 def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> None:

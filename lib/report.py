@@ -10,7 +10,8 @@ import typst
 
 from lib import experiments
 from lib.fields import UserError, one_line_errors
-from lib.runs import ROOT, stored
+from lib.machine import ROOT
+from lib.runs import stored
 from lib.sweeps import MILESTONES, interval
 from lib.tracker import write_atomically, write_json
 

@@ -16,14 +16,13 @@ import numpy as np
 from lib import archive, checkpoint, stats
 from lib.config import RunConfig
 from lib.fields import UserError
-from lib.machine import check_device, default_workers
+from lib.machine import ROOT, check_device, default_workers
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
-from lib.tracker import COLUMNS, Row, read_answers, read_csv
+from lib.tracker import COLUMNS, OF_A_CORPUS, Row, read_answers, read_csv
 from lib.train import Interrupted, load_data, train
 
-ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 30  # an experiment of more runs than this is stored as one archive
 
@@ -43,7 +42,8 @@ class Run:
             rows = []
         if not rows or rows[-1]["step"] is None or "t_grok" not in self.summary:
             raise UserError(f"{path}: metrics.csv or summary.json is damaged; train the run again with --fresh")
-        as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in COLUMNS}
+        columns = COLUMNS + (OF_A_CORPUS if self.config.data.task == "corpus" else ())
+        as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in columns}
         self.metrics: dict[str, np.ndarray] = {name: np.array(column) for name, column in as_float.items()}
 
     def json(self, name: str) -> dict[str, Any]:
@@ -91,6 +91,11 @@ class Run:
         if not (self.path / "answers.npz").exists():
             raise UserError(f"{self.path}: keeps no answers; train it with --train.keep_answers true")
         return read_answers((self.path / "answers.npz").read_bytes())
+
+    @cached_property
+    def samples(self) -> dict[int, str]:
+        """Step -> how the network continued train.prompt then. Raises UserError unless the run had one."""
+        return {sample["step"]: sample["text"] for sample in self.json("samples.json")}
 
     @property
     def snapshots(self) -> dict[int, Path]:

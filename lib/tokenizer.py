@@ -1,10 +1,17 @@
-"""Text to token ids and back. Two tokenizers behind one interface: `encode`, `decode`, `vocab_size`, `bos`, `eos`."""
+"""Text to token ids and back. Tokenizers behind one interface: `encode`, `decode`, `vocab_size`, `bos`, `eos`."""
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
+import numpy as np
+import tiktoken
+
+from lib import bpe
 from lib.fields import UserError
+
+Special = Literal["refuse", "text", "token"]  # what "<|endoftext|>" in a text is: a mistake, characters, or the end
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class CharacterTokenizer:
             if character not in self.characters:
                 raise UserError(f"character {character!r} in {text!r}: must be one of {' '.join(self.characters)!r}")
         return [len(self.SPECIAL) + self.characters.index(c) for c in text]
+
+    def encode_documents(self, text: str) -> np.ndarray:
+        """Token ids (n,) uint32. There is no token between documents: "<|endoftext|>" is its characters."""
+        return np.array(self.encode(text), np.uint32)
 
     def decode(self, ids: list[int]) -> str:
         """The text of `ids`; special tokens are shown by name, so that nothing a model says is hidden."""
@@ -78,7 +89,56 @@ class NumberTokenizer:
         return "".join({self.p: self.operation, self.p + 1: "="}.get(i, str(i)) for i in ids)
 
 
-Tokenizer = CharacterTokenizer | NumberTokenizer
+@dataclass(frozen=True)
+class BytePairTokenizer:
+    """Tokens of bytes, learned by `bpe.learn` or GPT-2's own; tiktoken does the work. "<|endoftext|>" is the last id.
+
+    It stands between documents, so it is where a text begins as well as where it ends.
+    """
+
+    tokens: tuple[str, ...]  # in the order of their ids, each byte as the character of its number (Latin-1)
+
+    pad = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tokens", tuple(self.tokens))  # a list, when read from a file
+
+    @classmethod
+    def of(cls, tokens: list[bytes]) -> "BytePairTokenizer":
+        return cls(tuple(token.decode("latin-1") for token in tokens))
+
+    @cached_property
+    def encoding(self) -> tiktoken.Encoding:
+        return bpe.encoding("of its own", [token.encode("latin-1") for token in self.tokens])
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokens) + 1
+
+    @property
+    def eos(self) -> int:
+        return len(self.tokens)
+
+    bos = eos
+
+    def encode(self, text: str, special: Special = "refuse") -> list[int]:
+        """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""
+        if special == "refuse" and bpe.END in text:
+            ways = 'without it, or encoded with special="text" (its characters) or "token" (the end of a document)'
+            raise UserError(f"{bpe.END!r} in {text!r}: must be {ways}")
+        return self.encoding.encode(
+            text, allowed_special={bpe.END} if special == "token" else set(), disallowed_special=()
+        )
+
+    def encode_documents(self, text: str) -> np.ndarray:
+        """Token ids (n,) uint32 of documents, each with "<|endoftext|>" after it."""
+        return self.encoding.encode_to_numpy(text, allowed_special={bpe.END})
+
+    def decode(self, ids: list[int]) -> str:
+        return self.encoding.decode(ids)
+
+
+Tokenizer = CharacterTokenizer | NumberTokenizer | BytePairTokenizer
 
 
 def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -87,5 +147,5 @@ def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def from_dict(stored: dict[str, Any]) -> Tokenizer:
-    kinds = {cls.__name__: cls for cls in (CharacterTokenizer, NumberTokenizer)}
+    kinds = {cls.__name__: cls for cls in (CharacterTokenizer, NumberTokenizer, BytePairTokenizer)}
     return kinds[stored["kind"]](**{key: value for key, value in stored.items() if key != "kind"})

@@ -20,6 +20,7 @@ COLUMNS = (
     *("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"),
     *("lr", "grad_norm", "weight_norm", "matrix_norm"),
 )
+OF_A_CORPUS = ("tokens", "train_ppl", "val_ppl", "test_ppl")  # further columns
 Row = dict[str, float | None]
 
 
@@ -31,6 +32,7 @@ class ExperimentTracker:
 
     def __init__(self, folder: Path, config: RunConfig, device: str) -> None:
         self.folder = folder
+        self.columns = COLUMNS + (OF_A_CORPUS if config.data.task == "corpus" else ())
         self.rows: list[Row] = []
         self.time_s, self._started = 0.0, None
         stored = folder / "config.json"
@@ -47,7 +49,8 @@ class ExperimentTracker:
         """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`."""
         self.rows = [row for row in read_csv((self.folder / "metrics.csv").read_text()) if row["step"] <= step]
         self.time_s = time_s
-        write_atomically(self.folder / "metrics.csv", "".join(map(line, [list(COLUMNS), *map(values, self.rows)])))
+        lines = map(line, [list(self.columns), *map(self.values, self.rows)])
+        write_atomically(self.folder / "metrics.csv", "".join(lines))
 
     def start(self) -> None:
         """Let the clock run."""
@@ -62,11 +65,15 @@ class ExperimentTracker:
     def log(self, **metrics: float | None) -> Row:
         """Append a row; columns not given stay empty. Returns it as it can be read back: to seven digits."""
         metrics["time_s"] = round(self.time_s, 3)
-        row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in COLUMNS}
+        row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in self.columns}
         with open(self.folder / "metrics.csv", "a" if self.rows else "w", encoding="utf-8") as file:
-            file.write(line(values(row)) if self.rows else line(list(COLUMNS)) + line(values(row)))
+            head = "" if self.rows else line(list(self.columns))
+            file.write(head + line(self.values(row)))
         self.rows.append(row)
         return row
+
+    def values(self, row: Row) -> list[str]:
+        return ["" if row[name] is None else f"{row[name]:.7g}" for name in self.columns]
 
     def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
         """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""
@@ -78,6 +85,13 @@ class ExperimentTracker:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **grown)
         write_atomically(path, buffer.getvalue())
+
+    def keep_sample(self, step: int, text: str) -> None:
+        """Add what the network says at a step to samples.json."""
+        path = self.folder / "samples.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        before = [sample for sample in kept if sample["step"] < step]  # a run that goes on may come by here again
+        write_json(path, [*before, {"step": step, "text": text}])
 
     def note(self, text: str) -> None:
         """A line in train.log, after the seconds trained so far."""
@@ -91,10 +105,6 @@ class ExperimentTracker:
             (self.folder / "state.pt").unlink(missing_ok=True)
 
 
-def values(row: Row) -> list[str]:
-    return ["" if row[name] is None else f"{row[name]:.7g}" for name in COLUMNS]
-
-
 def line(cells: list[str]) -> str:
     return ",".join(cells) + "\n"
 
@@ -102,7 +112,8 @@ def line(cells: list[str]) -> str:
 def read_csv(text: str) -> list[Row]:
     """The rows of a metrics.csv; a last line cut off in mid-write is dropped."""
     complete = text[: text.rfind("\n") + 1].splitlines()
-    return [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(complete)]
+    names = COLUMNS + OF_A_CORPUS
+    return [{name: float(row[name]) if row.get(name) else None for name in names} for row in csv.DictReader(complete)]
 
 
 def read_answers(content: bytes) -> dict[str, np.ndarray]:

@@ -8,24 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lib import arithmetic, checkpoint, networks, stats, text
+from lib import arithmetic, checkpoint, corpora, inference, networks, stats, text
 from lib.config import RunConfig
-from lib.data import IGNORE, Dataset, batch_rows
-from lib.evaluate import answers, evaluate, evaluation_steps, precision, scored_logits, spaced_steps
+from lib.data import IGNORE, Batch, Dataset, batch_rows
+from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, sole_use, stop_signal
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
 
 OnEval = Callable[[Row], None]
+SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
 
 
 def load_data(config: RunConfig) -> Dataset:
     """The data set of a config. Raises UserError if its sequences do not fit the model's context."""
-    data = {"arithmetic": arithmetic, "text": text}[config.data.task].load(config.data)
+    data = {"arithmetic": arithmetic, "text": text, "corpus": corpora}[config.data.task].load(config.data)
+    if config.train.prompt:
+        if config.data.task != "corpus":
+            raise UserError(f"train.prompt = {config.train.prompt!r}: must be empty unless data.task = corpus")
+        data.tokenizer.encode(config.train.prompt)  # complains of what it cannot encode
+    if config.train.activation_checkpointing and config.model.kind != "transformer":
+        raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
     if config.train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if data.longest > config.model.context_length:
@@ -39,11 +45,14 @@ class Trainer:
 
     def __init__(self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu") -> None:
         self.config, self.folder, self.device = config, folder, device
+        self.start_memory_mb = round(peak_memory_mb(device), 1)
         self.data = data.to(device)
         self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
         self.model = networks.make(config.model, self.data.tokenizer.vocab_size).to(device)
-        self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
+        self.model.checkpointing = config.train.activation_checkpointing
+        self.objective = Objective(self.model, self.scoring, config.train)
+        self.optimizer = Optimizer(self.model, config, device)
         self.tracker = ExperimentTracker(folder, config, device)
         self.eval_steps = evaluation_steps(config.train)
         self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
@@ -77,15 +86,20 @@ class Trainer:
         """One optimiser step; nothing in it waits for the device."""
         train = self.data.splits["train"]
         rows = batch_rows(train.size, self.config.train.batch_size, self.step, self.config.seed)
-        with precision(self.config.train, self.device):
-            logits, targets = scored_logits(self.model, train[rows.to(self.device)], self.scoring)
-        loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
+        parts = [train[part] for part in rows.chunk(self.config.train.accumulation)]
+        shares = shares_of(parts)
         self.optimizer.zero_grad()
-        loss.backward()
+        losses = []
+        for part, share in zip(parts, shares, strict=True):
+            loss = self.objective(part) * share
+            self.optimizer.backward(loss)
+            losses.append(loss.detach())
+        loss = sum(losses)
+        self.optimizer.unscale()
         if self.step + 1 in self.eval_steps or self.step + 1 == self.last_step:
             self.grad_norm = self.optimizer.grad_norm()
         self.optimizer.step(self.step)
-        self.losses.append(loss.detach())
+        self.losses.append(loss)
         self.step += 1
 
     def check_losses(self) -> None:
@@ -104,6 +118,9 @@ class Trainer:
                 metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.scoring)
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
+        if self.config.data.task == "corpus":
+            metrics["tokens"] = self.tokens_seen()
+            metrics |= {f"{name}_ppl": math.exp(min(metrics[f"{name}_loss"], 700.0)) for name in self.data.splits}
         weights = [p.detach() for p in self.model.parameters()]
         metrics["grad_norm"] = None if self.grad_norm is None else self.grad_norm.item()
         metrics["weight_norm"] = torch.nn.utils.get_total_norm(weights).item()
@@ -123,8 +140,17 @@ class Trainer:
             with precision(self.config.train, self.device):
                 given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
             self.tracker.keep_answers(self.step, given)
+        if self.config.train.prompt:
+            options = {"n_tokens": SAMPLE_TOKENS, "temperature": 0.8, "seed": 0}
+            [sample] = inference.sample(self.model, self.data.tokenizer, self.config.train.prompt, **options)
+            self.model.train()
+            self.tracker.keep_sample(self.step, sample)
         if self.config.train.keep_weights and (self.step in self.weight_steps or at_end):
             self.save_weights(f"{checkpoint.SNAPSHOTS}/{self.step}.safetensors", torch.float16)
+
+    def tokens_seen(self) -> int:
+        """Tokens that the network was trained on so far, each as often as it came."""
+        return self.step * self.config.train.batch_size * self.config.data.window
 
     def find_last_step(self) -> int:
         """Where to stop: max_steps, or `go_on` times the step at which the run was solved.
@@ -164,6 +190,11 @@ class Trainer:
         summary["seconds"] = round(seconds, 3)
         summary["steps_per_s"] = round(self.step / seconds, 3) if seconds else None
         summary["n_params"] = networks.n_params(self.model)
+        if self.config.data.task == "corpus":
+            summary["n_learnable"] = networks.n_params(self.model, learnable=True)
+            summary["tokens_per_s"] = round(self.tokens_seen() / seconds, 1) if seconds else None
+            summary["start_memory_mb"] = self.start_memory_mb
+            summary |= self.data.facts
         summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
         if diverged_at is None:
             self.tracker.note(f"done in {seconds:.1f} s of training")
@@ -248,12 +279,22 @@ def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval 
             torch.set_flush_denormal(False)
 
 
+def shares_of(parts: list[Batch]) -> list[Tensor | float]:
+    """The share of a batch's scored tokens that each of its parts has."""
+    if len(parts) == 1:
+        return [1.0]
+    scored = torch.stack([(part.targets != IGNORE).sum() for part in parts])
+    return list(scored / scored.sum())
+
+
 def describe(row: Row) -> str:
     """A row of metrics as a person reads it."""
     parts = [f"step {int(row['step']):,}"]
     for split in ("train", "val", "test"):
         if row[f"{split}_loss"] is not None:
             parts.append(f"{split} loss {row[f'{split}_loss']:.3g}, accuracy {row[f'{split}_acc']:.1%}")
+            if row.get(f"{split}_ppl"):
+                parts[-1] += f", perplexity {row[f'{split}_ppl']:.4g}"
     return " · ".join(parts)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from lib import arithmetic, fast, networks
 from lib.config import PAPER as PAPER_FIELDS
-from lib.config import DataConfig, ModelConfig, OptimConfig
+from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from lib.data import IGNORE, collate
 from lib.evaluate import scored_logits
 from lib.model import Transformer, sinusoids
@@ -173,10 +173,14 @@ def test_sinusoids_are_those_of_the_paper() -> None:
     assert table[3, 5].item() == pytest.approx(torch.tensor(3 / 10_000 ** (4 / 8)).cos().item(), rel=1e-5)
 
 
+def made(model: torch.nn.Module, max_steps: int, **options: object) -> Optimizer:
+    return Optimizer(model, RunConfig(optim=OptimConfig(**options), train=TrainConfig(max_steps=max_steps)))
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon"])
 def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: torch.Tensor) -> None:
     model = build()
-    optimizer = Optimizer(model, OptimConfig(name=name, lr=0.01, weight_decay=0.1, warmup_steps=3), max_steps=40)
+    optimizer = made(model, 40, name=name, lr=0.01, weight_decay=0.1, warmup_steps=3)
     decayed = {id(p): g["weight_decay"] for part in optimizer.parts for g in part.param_groups for p in g["params"]}
     for parameter in model.parameters():
         assert decayed[id(parameter)] == (0.1 if parameter.ndim >= 2 else 0.0)
@@ -206,8 +210,8 @@ def test_orthogonal_gradient() -> None:
 
 def test_grokfast_adds_the_running_mean() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
-    config = OptimConfig(name="sgd", lr=1.0, weight_decay=0, warmup_steps=0, grokfast=2.0, grokfast_decay=0.75)
-    optimizer = Optimizer(model, config, 10)
+    options = {"name": "sgd", "weight_decay": 0, "warmup_steps": 0, "grokfast": 2.0, "grokfast_decay": 0.75}
+    optimizer = made(model, 10, lr=1.0, **options)
     mean, w = None, model.weight.item()
     for step, g in enumerate([1.0, -0.5, 2.0]):
         model.weight.grad = torch.tensor([[g]])
@@ -219,10 +223,10 @@ def test_grokfast_adds_the_running_mean() -> None:
 
 def test_schedule_and_clipping() -> None:
     model = build()
-    cosine = Optimizer(model, OptimConfig(lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5), max_steps=110)
+    cosine = made(model, 110, lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5)
     assert [cosine.lr(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
     assert cosine.lr(60) == pytest.approx(0.5) and cosine.lr(109) < 0.001
-    floor = Optimizer(model, OptimConfig(lr=1.0, schedule="cosine", fall_steps=110, final_lr=0.2), max_steps=1000)
+    floor = made(model, 1000, lr=1.0, schedule="cosine", fall_steps=110, final_lr=0.2)
     assert [floor.lr(step) for step in (10, 60, 110, 900)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)

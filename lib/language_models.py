@@ -1,0 +1,145 @@
+"""The experiments of the language models: LSTM against GPT, TinyStories, GPT-2. Each in two sizes.
+
+On a CPU small ones, in minutes; and those of the assignments, `…_paper`, `gpt2_medium` and `gpt2_large`, on a GPU.
+"""
+
+from typing import Any
+
+from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, gpt2
+from lib.presets import Changes, seeds
+
+# the twelve experiments, by the numbers of the assignment's runner: network, layers, optimiser
+TWELVE = {
+    1: ("lstm", 1, "adam"),
+    2: ("lstm", 1, "adamw"),
+    3: ("lstm", 1, "sgd"),
+    4: ("lstm", 1, "momentum"),
+    5: ("transformer", 1, "adam"),
+    6: ("transformer", 1, "adamw"),
+    7: ("transformer", 1, "sgd"),
+    8: ("transformer", 1, "momentum"),
+    9: ("lstm", 2, "adamw"),
+    10: ("lstm", 4, "adamw"),
+    11: ("transformer", 2, "adamw"),
+    12: ("transformer", 4, "adamw"),
+}
+RATES = {"adam": (3e-4, 1e-3, 3e-3, 1e-2), "sgd": (1e-3, 0.1, 1.0, 10.0), "momentum": (1e-3, 0.01, 0.1, 1.0)}
+RATES["adamw"] = RATES["adam"]
+EPOCHS, BATCH, WINDOW = 10, 16, 256
+GPT1_BLOCKS = {"model.norm_placement": "post"}
+
+
+def epochs(n_tokens: int) -> Changes:
+    """Ten epochs of windows, with an evaluation after each."""
+    per_epoch = n_tokens // WINDOW // BATCH
+    return {"data.train_tokens": n_tokens, "train.max_steps": EPOCHS * per_epoch, "train.eval_every": per_epoch}
+
+
+WIKITEXT = RunConfig(
+    data=DataConfig(
+        task="corpus", corpus="wikitext2", tokenizer="bpe", vocab_size=1024, window=WINDOW, eval_tokens=64 * WINDOW
+    ),
+    model=ModelConfig(n_layers=1, n_heads=4, d_model=128, d_ff=512, d_hidden=128, context_length=WINDOW),
+    optim=OptimConfig(lr=1e-3, weight_decay=5e-4, decay="all", beta2=0.999, warmup_steps=0),
+    train=TrainConfig(batch_size=BATCH, eval_growth=1),
+).override(epochs(512 * WINDOW))
+
+# the assignment's sizes; its 9,205 windows, and embeddings that are learned, for want of GPT-1's
+WIKITEXT_PAPER = WIKITEXT.override(
+    {"data.tokenizer": "gpt1", "data.eval_tokens": 0, "train.precision": "bfloat16"}
+    | {"model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072, "model.d_hidden": 512}
+    | epochs(9_205 * WINDOW)
+)
+
+
+def experiment(number: int) -> Changes:
+    """What one of the twelve changes. Weight decay: decoupled for AdamW, L2 for SGD and momentum, none for Adam."""
+    kind, n_layers, optimiser = TWELVE[number]
+    changes: dict[str, Any] = {"model.kind": kind, "model.n_layers": n_layers, "optim.name": optimiser}
+    if kind == "transformer":
+        changes |= GPT1_BLOCKS
+    return changes | ({"optim.weight_decay": 0.0} if optimiser == "adam" else {})
+
+
+def lstm_vs_gpt() -> list[RunConfig]:
+    """The twelve experiments on a part of WikiText-2, 3 seeds each."""
+    return [run for number in TWELVE for run in seeds(WIKITEXT, experiment(number), 3)]
+
+
+def lstm_vs_gpt_tuning() -> list[RunConfig]:
+    """The eight with one layer at four learning rates, to be chosen on the validation split."""
+    trials = [(number, lr) for number in range(1, 9) for lr in RATES[TWELVE[number][2]]]
+    return [WIKITEXT.override(experiment(number) | {"optim.lr": lr}) for number, lr in trials]
+
+
+def lstm_vs_gpt_deeper() -> list[RunConfig]:
+    """Experiments 11 and 12 with what post-LN lacks: warm-up over an epoch, or pre-LN; 3 seeds each."""
+    per_epoch = WIKITEXT.train.eval_every
+    remedies: list[Changes] = [{"optim.warmup_steps": per_epoch}, {"model.norm_placement": "pre"}]
+    return [run for number in (11, 12) for fix in remedies for run in seeds(WIKITEXT, experiment(number) | fix, 3)]
+
+
+def lstm_vs_gpt_paper() -> list[RunConfig]:
+    """The twelve in the assignment's sizes, with GPT-1's vocabulary (on a GPU)."""
+    return [WIKITEXT_PAPER.override(experiment(number)) for number in TWELVE]
+
+
+STORY = "Once upon a time"
+TINYSTORIES = RunConfig(
+    data=DataConfig(
+        task="corpus", corpus="tinystories", tokenizer="bpe", vocab_size=2048, window=128, eval_tokens=2**15
+    ),
+    model=ModelConfig(
+        **{"n_layers": 3, "n_heads": 8, "d_model": 128, "d_ff": 512, "context_length": 128, "activation": "swiglu"},
+        **{"norm": "rmsnorm", "positions": "rope", "bias": False, "qkv_bias": False, "tied": False},
+    ),
+    optim=OptimConfig(
+        lr=1e-3, weight_decay=0.1, beta2=0.95, warmup_steps=50, schedule="cosine", final_lr=0.1, clip=1.0
+    ),
+    train=TrainConfig(batch_size=16, max_steps=500, eval_every=50, eval_growth=1, prompt=STORY),
+)
+# the logged sizes: 10,000 steps of 16 rows of 1,024 tokens with GPT-2's vocabulary
+TINYSTORIES_PAPER = TINYSTORIES.override(
+    {"data.tokenizer": "gpt2", "data.window": 1024, "model.context_length": 1024, "model.n_layers": 6}
+    | {"model.d_model": 512, "model.d_ff": 2048, "optim.lr": 1e-4, "optim.warmup_steps": 200}
+    | {"train.max_steps": 10_000, "train.eval_every": 500, "train.precision": "bfloat16"}
+)
+
+
+def stories(base: RunConfig) -> dict[str, Changes]:
+    """The baseline and its four ablations, each with one change: half the heads, a third of the layers away, …"""
+    model = base.model
+    return {
+        "baseline": {},
+        "fewer_heads": {"model.n_heads": model.n_heads // 2},
+        "fewer_layers": {"model.n_layers": model.n_layers * 2 // 3},
+        "larger_ff": {"model.d_ff": model.d_ff * 3 // 2},
+        "higher_lr": {"optim.lr": 3 * base.optim.lr},
+    }
+
+
+def tinystories() -> list[RunConfig]:
+    """TinyStories: a baseline and four ablations, 3 seeds each."""
+    return [run for changes in stories(TINYSTORIES).values() for run in seeds(TINYSTORIES, changes, 3)]
+
+
+def tinystories_paper() -> list[RunConfig]:
+    """The same in the logged sizes (on a GPU)."""
+    return [TINYSTORIES_PAPER.override(changes) for changes in stories(TINYSTORIES_PAPER).values()]
+
+
+FRUITS = "Fruits are good for you because"
+GPT2 = RunConfig(
+    data=DataConfig(
+        task="corpus", corpus="tinystories", tokenizer="bpe", vocab_size=4096, window=128, eval_tokens=2**15
+    ),
+    optim=OptimConfig(
+        lr=1e-3, weight_decay=0.1, beta2=0.95, warmup_steps=100, schedule="cosine", final_lr=0.1, clip=1.0
+    ),
+    train=TrainConfig(batch_size=32, accumulation=4, max_steps=600, eval_every=50, eval_growth=1, prompt=FRUITS),
+).override(gpt2(128, 4, 6) | {"model.context_length": 128})
+
+
+def gpt2_small() -> list[RunConfig]:
+    """GPT-2 scaled down, on TinyStories: clipping, accumulation, warm-up and a falling rate."""
+    return [GPT2]
