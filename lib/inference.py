@@ -16,7 +16,7 @@ from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
 from lib.fields import Parser, UserError, one_line_errors
 from lib.machine import check_device
-from lib.networks import Network
+from lib.networks import Cache, Network
 from lib.tokenizer import CharacterTokenizer, Tokenizer
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
@@ -37,8 +37,8 @@ def generate(
 
     Yields, per new token, the ids (B,) and their probabilities (B,) under the distribution they were drawn from;
     stops early when every sequence has met `eos`, and goes on with eos in those that have. Temperature 0 takes the
-    likeliest token. Beyond the model's context only the last `context_length` tokens are read. `seed` makes the
-    sample repeatable.
+    likeliest token. Each token is read once; beyond the model's context, the last `context_length` tokens are all read
+    again for each new one. `seed` makes the sample repeatable.
     """
     if n_tokens < 1:
         raise UserError(f"N = {n_tokens}: must be at least 1")
@@ -51,9 +51,9 @@ def generate(
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
     done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     model.eval()
+    cache = model.new_cache(len(tokens))
     for _ in range(n_tokens):
-        with torch.no_grad():
-            logits = model(tokens[:, -model.config.context_length :], last=True)  # (B, V)
+        logits = next_logits(model, tokens, cache)  # (B, V)
         if top_k is not None:
             kth = logits.topk(min(top_k, logits.shape[1])).values[:, -1:]
             logits = logits.masked_fill(logits < kth, -torch.inf)
@@ -71,6 +71,19 @@ def generate(
         if bool(done.all()):
             return
         tokens = torch.cat([tokens, ids[:, None]], 1)
+
+
+@torch.no_grad()
+def next_logits(model: Network, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+    """Logits (B, V) of the token after `tokens` (B, T), of which a cache has read the first `cache.past`.
+
+    Beyond the context the tokens that are read move on by one with each new token, and with them every position: what
+    the cache holds is of no use there.
+    """
+    C = model.config.context_length
+    if cache is None or tokens.shape[1] > C:
+        return model(tokens[:, -C:], last=True)
+    return model(tokens[:, cache.past :], last=True, cache=cache)
 
 
 def sample(

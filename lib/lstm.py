@@ -26,17 +26,38 @@ class LSTM(nn.Module):
             parameter.data *= config.init_scale
         self.embed.weight.requires_grad_(not config.frozen_embeddings)
 
-    def forward(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+    def new_cache(self, batch_size: int) -> "LSTMCache":
+        """The state before the first token, for so many sequences, on the model's device."""
+        return LSTMCache(self.config, batch_size, self.embed.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        last: bool = False,
+        cache: "LSTMCache | None" = None,
+    ) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
 
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
         What is right of a token never changes its logits, so padding needs no mask.
-        """
-        return self.logits(self.states(tokens, lengths, last))
 
-    def states(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        With a `cache` the tokens are those that follow the `cache.past` read before, and the logits are what the full
+        forward gives at their positions; the cache then has read them, too. `lengths` must be None: the state after
+        padding is not that of the sequence.
+        """
+        return self.logits(self.states(tokens, lengths, last, cache))
+
+    def states(
+        self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
+    ) -> Tensor:
         """What the last layer says, (B, T, H), or (B, H) with `last=True`."""
-        states, _ = self.lstm(self.dropout(self.embed(tokens)))
+        x = self.dropout(self.embed(tokens))
+        if cache is None:
+            states, _ = self.lstm(x)
+        else:
+            states, cache.state = self.lstm(x, cache.state)
+            cache.past += tokens.shape[1]
         if last:
             at = -1 if lengths is None else lengths - 1
             states = states[range(len(states)), at]
@@ -54,3 +75,13 @@ class LSTM(nn.Module):
     def logits(self, states: Tensor) -> Tensor:
         """States (…, H) to logits (…, V)."""
         return F.linear(self.features(states), self.output_weight)
+
+
+class LSTMCache:
+    """What later tokens need of the `past` tokens that an LSTM has read: its state (h, c), each (n_layers, B, H)."""
+
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
+        """Zeros, of the type and on the device of `like`."""
+        zeros = like.new_zeros(config.n_layers, batch_size, config.d_hidden)
+        self.state: tuple[Tensor, Tensor] = (zeros, zeros)
+        self.past = 0

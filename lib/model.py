@@ -36,38 +36,60 @@ class Transformer(nn.Module):
         for name in ("embed", "position") if config.frozen_embeddings else ():
             getattr(self, name, nn.Identity()).requires_grad_(False)
 
-    def forward(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+    def new_cache(self, batch_size: int) -> "TransformerCache":
+        """An empty cache for so many sequences, on the model's device."""
+        return TransformerCache(self.config, batch_size, self.embed.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        last: bool = False,
+        cache: "TransformerCache | None" = None,
+    ) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
 
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
         Padding is never attended to; logits at padded positions mean nothing. `last=True` gives what the full
         forward gives at those positions, and in the last block computes no more than they need.
-        """
-        return self.logits(self.states(tokens, lengths, last))
 
-    def states(self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False) -> Tensor:
+        With a `cache` the tokens are those that follow the `cache.past` read before, with which they must fit into the
+        context, and the logits are what the full forward gives at their positions; the cache then holds them, too. It
+        is for inference, without gradients, and for sequences of one length: `lengths` must be None.
+        """
+        return self.logits(self.states(tokens, lengths, last, cache))
+
+    def states(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        last: bool = False,
+        cache: "TransformerCache | None" = None,
+    ) -> Tensor:
         """What the last block says, (B, T, D), or (B, D) with `last=True`."""
         B, T = tokens.shape
+        past = 0 if cache is None else cache.past
+        layers = [None] * len(self.blocks) if cache is None else cache.layers
         x = self.embed(tokens)  # (B, T, D)
         if self.config.positions == "learned":
-            x = x + self.position.weight[:T]
+            x = x + self.position.weight.narrow(0, past, T)
         elif self.config.positions == "sinusoidal":
-            x = x + self.sinusoids[:T]
+            x = x + self.sinusoids.narrow(0, past, T)
         x = self.dropout(x)
-        plain = lengths is None and not last  # then the kernel's own causal mask will do
-        mask = None if plain else attention_mask(T, lengths, tokens.device)  # (1 or B, 1, T, T)
-        for block in self.blocks[:-1]:
-            x = self.through(block, x, mask)
+        plain = lengths is None and not last and cache is None  # then the kernel's own causal mask will do
+        mask = None if plain else attention_mask(past + T, lengths, tokens.device, past)  # (1 or B, 1, T, past + T)
+        for block, layer in zip(self.blocks[:-1], layers[:-1], strict=True):
+            x = self.through(block, x, mask, layer)
         if last:
             at = tokens.new_full((B,), T - 1) if lengths is None else lengths - 1
-            return self.blocks[-1](x, mask, at)[:, 0]
-        return self.through(self.blocks[-1], x, mask)
+            return self.blocks[-1](x, mask, at, layers[-1])[:, 0]
+        return self.through(self.blocks[-1], x, mask, layers[-1])
 
-    def through(self, block: "Block", x: Tensor, mask: Tensor | None) -> Tensor:
+    def through(self, block: "Block", x: Tensor, mask: Tensor | None, cache: "LayerCache | None") -> Tensor:
         """A block's output; with `checkpointing`, what it needs for its gradient is computed again when asked for."""
         if self.checkpointing and self.training:
             return checkpoint(block, x, mask, use_reentrant=False)
-        return block(x, mask)
+        return block(x, mask, cache=cache)
 
     def features(self, x: Tensor) -> Tensor:
         """Last states (…, D) normed, in float32: what the output layer reads."""
@@ -90,6 +112,38 @@ class Transformer(nn.Module):
         return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
 
 
+class TransformerCache:
+    """What later tokens need of the `past` tokens that a model has read: each layer's keys and values."""
+
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
+        """Empty; of the type and on the device of `like`."""
+        shape = (batch_size, config.n_heads, config.context_length, config.d_model // config.n_heads)
+        self.layers = [LayerCache(like.new_empty(shape), like.new_empty(shape)) for _ in range(config.n_layers)]
+
+    @property
+    def past(self) -> int:
+        return self.layers[0].past
+
+
+class LayerCache:
+    """Keys and values of one layer, in buffers for the whole context, so that a step writes its own tokens only."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        """keys, values: (B, H, context_length, D / H), of which the first `past` positions are filled: none as yet."""
+        self.keys, self.values, self.past = keys, values, 0
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keeps those of T new tokens, (B, H, T, D / H), and gives those of all, (B, H, past + T, D / H).
+
+        Raises RuntimeError if they do not fit into the context.
+        """
+        T = k.shape[2]
+        for buffer, new in ((self.keys, k), (self.values, v)):
+            buffer.narrow(2, self.past, T).copy_(new)  # a slice would cut what does not fit without a word
+        self.past += T
+        return self.keys[:, :, : self.past], self.values[:, :, : self.past]
+
+
 class Block(nn.Module):
     """Attention and feed-forward, each added to the residual stream; norm before (pre) or after (post) adding."""
 
@@ -102,15 +156,17 @@ class Block(nn.Module):
         self.feed_forward_norm = make_norm(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, at: Tensor | None = None) -> Tensor:
-        """x: (B, T, D) -> (B, T, D); with `at` (B,) only the rows at those positions, (B, 1, D)."""
+    def forward(
+        self, x: Tensor, mask: Tensor | None, at: Tensor | None = None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """x: (B, T, D) -> (B, T, D); with `at` (B,) only those of its rows, (B, 1, D)."""
         keys = self.attention_norm(x) if self.pre else x
         queries, rows = keys, x
         if at is not None:
             every = torch.arange(len(at), device=at.device)
             queries, rows = keys[every, at, None], x[every, at, None]
-            mask = mask.expand(len(at), -1, -1, -1)[every, :, at, None]  # (B, 1, 1, T)
-        x = rows + self.dropout(self.attention(queries, keys, mask, at))
+            mask = mask.expand(len(at), -1, -1, -1)[every, :, at, None]  # (B, 1, 1, past + T)
+        x = rows + self.dropout(self.attention(queries, keys, mask, at, cache))
         if self.pre:
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         x = self.attention_norm(x)
@@ -127,10 +183,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
         self.rope = config.positions == "rope"
 
-    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor | None, at: Tensor | None) -> Tensor:
-        """queries (B, Q, D) at positions 0 … Q-1, or at `at`; keys (B, T, D).
+    def forward(
+        self, queries: Tensor, keys: Tensor, mask: Tensor | None, at: Tensor | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """queries (B, Q, D): all T rows of keys (B, T, D), or of each sequence the one at row `at` (B,) alone.
 
-        mask (B, 1, Q, T) True = look; without it each query looks at the keys up to its own place.
+        They look at the tokens in the cache, if any, and at these T; mask (B, 1, Q, past + T) True = look, without
+        which each looks at the tokens up to itself.
         """
         B, Q, D = queries.shape
 
@@ -139,9 +198,12 @@ class Attention(nn.Module):
 
         q, k, v = heads(self.query(queries)), heads(self.key(keys)), heads(self.value(keys))
         if self.rope:
-            positions = torch.arange(keys.shape[1], device=keys.device)
+            past = 0 if cache is None else cache.past
+            positions = torch.arange(past, past + keys.shape[1], device=keys.device)
             k = rotate(k, positions)
-            q = rotate(q, positions[:Q] if at is None else at[:, None, None])
+            q = rotate(q, positions if at is None else positions[at, None, None])
+        if cache is not None:
+            k, v = cache.extend(k, v)
         x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0, mask is None)
         return self.out(x.transpose(1, 2).reshape(B, Q, D))
 
@@ -164,10 +226,10 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm, "none": nn.Identity}[config.norm](config.d_model)
 
 
-def attention_mask(T: int, lengths: Tensor | None, device: torch.device) -> Tensor:
-    """(1 or B, 1, T, T) bool, True where query i may look at key j: j <= i, and j is no padding."""
+def attention_mask(T: int, lengths: Tensor | None, device: torch.device, past: int = 0) -> Tensor:
+    """(1 or B, 1, T - past, T) bool, True where query i, from `past` on, may look at key j: j <= i, j no padding."""
     position = torch.arange(T, device=device)
-    causal = (position[None, :] <= position[:, None])[None, None]
+    causal = (position[None, :] <= position[past:, None])[None, None]
     return causal if lengths is None else causal & (position < lengths[:, None])[:, None, None]
 
 

@@ -3,10 +3,11 @@
 from torch import nn
 
 from lib.config import ModelConfig
-from lib.lstm import LSTM
-from lib.model import Transformer
+from lib.lstm import LSTM, LSTMCache
+from lib.model import Transformer, TransformerCache
 
 Network = Transformer | LSTM
+Cache = TransformerCache | LSTMCache  # what each network's `new_cache` makes
 
 
 def make(config: ModelConfig, vocab_size: int) -> Network:

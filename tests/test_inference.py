@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from lib import arithmetic, checkpoint, experiments, inference, runs
-from lib.config import RunConfig
+from lib import arithmetic, checkpoint, experiments, inference, networks, runs
+from lib.config import ModelConfig, RunConfig
 from lib.data import IGNORE
 from lib.evaluate import evaluate, precision
 from lib.fields import UserError
@@ -17,6 +17,8 @@ from lib.inference import answer, generate, parse_equation, sample
 from lib.runs import Run, run_live
 from lib.tokenizer import CharacterTokenizer
 from lib.train import load_data
+
+POSITIONS = ("learned", "sinusoidal", "rope", "none")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,53 @@ def test_samples_that_end_early_do_not_disturb_the_others(memorized: Path) -> No
     model, tokenizer, _ = checkpoint.load_weights(memorized)
     texts = sample(model, tokenizer, n_tokens=60, samples=20, temperature=3.0, seed=0)
     assert len({len(text) for text in texts}) > 1 and not any("<eos>" in text for text in texts)
+
+
+NETWORKS = [
+    *({"positions": kind, "norm_placement": place} for kind in POSITIONS for place in ("pre", "post")),
+    {"kind": "lstm"},
+]
+
+
+def build(**options: object) -> networks.Network:
+    torch.manual_seed(0)
+    sizes = dict(n_layers=2, n_heads=2, d_model=16, d_ff=24, d_hidden=20, context_length=12)
+    return networks.make(ModelConfig(**(sizes | {"init": "torch"} | options)), vocab_size=15).eval()
+
+
+def plainly(model: networks.Network, tokens: torch.Tensor, n: int, temperature: float) -> tuple[torch.Tensor, ...]:
+    """What `generate` yields with seed 0, each step computed from all tokens in reach: ids and probabilities (B, n)."""
+    generator, steps = torch.Generator().manual_seed(0), []
+    for _ in range(n):
+        with torch.no_grad():
+            logits = model(tokens[:, -model.config.context_length :])[:, -1]
+        p = (logits / (temperature or 1.0)).softmax(-1)
+        ids = p.argmax(1, keepdim=True) if temperature == 0 else torch.multinomial(p, 1, generator=generator)
+        steps.append(p.gather(1, ids))
+        tokens = torch.cat([tokens, ids], 1)
+    return tokens[:, -n:], torch.cat(steps, 1)
+
+
+@pytest.mark.parametrize("n_asked", [1, 5, 12, 15])
+@pytest.mark.parametrize("options", NETWORKS, ids=str)
+def test_generated_tokens_are_those_of_a_plain_loop(options: dict[str, object], n_asked: int) -> None:
+    """From prompts within the context of 12 tokens, as long as it and longer, to beyond its end."""
+    model = build(**options)
+    prompts = torch.randint(15, (4, n_asked), generator=torch.Generator().manual_seed(1))
+    for temperature in (0, 1.0, 3.0):
+        steps = list(generate(model, prompts, 20, temperature=temperature, seed=0))
+        ids, chosen = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        expected_ids, expected = plainly(model, prompts, 20, temperature)
+        assert ids.tolist() == expected_ids.tolist()
+        torch.testing.assert_close(chosen, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_each_token_is_read_once_up_to_the_end_of_the_context(kind: str) -> None:
+    model, read = build(kind=kind), []
+    model.embed.register_forward_hook(lambda _, inputs, output: read.append(inputs[0].shape[1]))
+    list(generate(model, torch.zeros(2, 5, dtype=torch.int64), 10))
+    assert read == [5] + [1] * 7 + [12, 12]
 
 
 @pytest.mark.parametrize("kind", ["number", "character"])

@@ -14,18 +14,25 @@ from lib.optim import Optimizer, orthogonalise
 
 VOCAB = 15
 PAPER = {name.removeprefix("model."): v for name, v in PAPER_FIELDS.items() if name.startswith("model.")}
+POSITIONS = ("learned", "sinusoidal", "rope", "none")
 OPTIONS = [
     dict(zip(("norm", "norm_placement", "activation", "positions", "tied", "bias"), values, strict=True))
     for values in itertools.product(
         ("layernorm", "rmsnorm", "none"),
         ("pre", "post"),
         ("gelu", "swiglu"),
-        ("learned", "sinusoidal", "rope", "none"),
+        POSITIONS,
         (True, False),
         (True, False),
     )
 ]
 SOME = [*OPTIONS[::13], PAPER, {"output": "stablemax"}, {}]
+CACHED = [
+    *SOME,
+    *({"positions": kind, "norm_placement": place} for kind in POSITIONS for place in ("pre", "post")),
+    *({"positions": "rope", "n_layers": n, "qkv_bias": False} for n in (1, 3)),
+    *({"kind": "lstm", "n_layers": n, "d_hidden": 20} for n in (1, 3)),
+]
 
 
 def build(**options: object) -> Transformer:
@@ -79,6 +86,34 @@ def test_last_equals_the_full_forward(options: dict[str, object], tokens: torch.
     torch.testing.assert_close(model(tokens, last=True), model(tokens)[:, -1], rtol=1e-5, atol=1e-5)
     at_ends = model(tokens, LENGTHS)[torch.arange(6), LENGTHS - 1]
     torch.testing.assert_close(model(tokens, LENGTHS, last=True), at_ends, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [[12], [1] * 12, [5, 7], [1, 4, 1, 1, 3, 2]], ids=str)
+@pytest.mark.parametrize("options", CACHED, ids=str)
+def test_cached_logits_equal_the_full_forward(options: dict[str, object], sizes: list[int]) -> None:
+    """Sequences that fill the context, read in pieces of these sizes."""
+    tokens = torch.randint(VOCAB, (3, 12), generator=torch.Generator().manual_seed(3))
+    model = networks.make(build(**options).config, VOCAB).eval()
+    whole, ends = model(tokens), torch.tensor(sizes).cumsum(0)
+    with torch.no_grad():
+        cache, cache_of_last = model.new_cache(3), model.new_cache(3)
+        pieces = tokens.split(sizes, 1)
+        logits = torch.cat([model(piece, cache=cache) for piece in pieces], 1)
+        at_ends = torch.stack([model(piece, last=True, cache=cache_of_last) for piece in pieces], 1)
+    torch.testing.assert_close(logits, whole, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(at_ends, whole[:, ends - 1], rtol=1e-5, atol=1e-5)
+    assert cache.past == cache_of_last.past == 12
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_full_cache_takes_no_more(positions: str, tokens: torch.Tensor) -> None:
+    model = build(positions=positions)
+    with torch.no_grad():
+        for read in (9, 12):
+            cache = model.new_cache(6)
+            model(tokens.repeat(1, 2)[:, :read], cache=cache)
+            with pytest.raises(RuntimeError):
+                model(tokens[:, : 13 - read], cache=cache)
 
 
 @pytest.mark.parametrize("options", [*SOME, {"n_layers": 1}, {"n_layers": 3}], ids=str)
