@@ -10,14 +10,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal, get_args
 
 import regex
 import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
+from lib.fields import UserError
+
 PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
+Special = Literal["refuse", "text", "token"]  # what END in a text is taken for: a mistake, characters, or the end
 
 Pair = tuple[int, int]
 
@@ -120,7 +124,16 @@ def encoding(name: str, tokens: Iterable[bytes], special: Iterable[str] = (END,)
     return tiktoken.Encoding(name, pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ids)
 
 
-def gpt2(folder: Path) -> list[bytes]:
-    """The tokens of GPT-2 in the order of their ids, from its files vocab.bpe and encoder.json in `folder`."""
-    ranks = data_gym_to_mergeable_bpe_ranks(str(folder / "vocab.bpe"), str(folder / "encoder.json"))
+def check_special(text: str, special: Special) -> None:
+    """Raises UserError where END stands in a text and nobody has said what is meant."""
+    if special not in get_args(Special):
+        raise UserError(f"special = {special!r}: must be one of {', '.join(get_args(Special))}")
+    if special == "refuse" and END in text:
+        ways = 'special = "text" for its characters, "token" for the end of a document'
+        raise UserError(f"{END!r} in {text!r}: must not be there, unless you say what is meant: {ways}")
+
+
+def gpt2(merges: Path, ids: Path) -> list[bytes]:
+    """The tokens of GPT-2 in the order of their ids, from its files vocab.bpe and encoder.json."""
+    ranks = data_gym_to_mergeable_bpe_ranks(str(merges), str(ids))
     return sorted(ranks, key=ranks.__getitem__)

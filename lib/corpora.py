@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib import bpe
+from lib import bpe, gpt1
+from lib import tokenizer as tokenizers
 from lib.config import DataConfig
 from lib.data import Dataset, Windows
 from lib.fields import UserError, suggestion
@@ -69,6 +70,15 @@ VOCABULARIES = {
             "ids": ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
         },
         "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/",
+    ),
+    "gpt1": Corpus(
+        "gpt1_bpe",
+        {
+            "ids": ("encoder_bpe_40000.json", "fdf49b19e7de236852091da09b84a7a3cd5e7b0e79916376cf45f6b8127b8078"),
+            "merges": ("vocab_40000.bpe", "0ea9b51ae695073cd871e0358f7016311d671a7ff3963e367d5236522f294725"),
+        },
+        "https://raw.githubusercontent.com/openai/finetune-transformer-lm/a69b5c43b0452462890bca8ff92fb75dee9290cf"
+        "/model/",
     ),
 }
 
@@ -165,10 +175,12 @@ def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, flo
 
 def find_tokenizer(config: DataConfig, path: Path) -> Tokenizer:
     """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once."""
-    if config.tokenizer == "gpt2":
-        vocabulary = VOCABULARIES["gpt2"]
-        found = [find(vocabulary, name, digest) for name, digest in vocabulary.files.values()]
-        return BytePairTokenizer.of(bpe.gpt2(found[0].parent))
+    if config.tokenizer in VOCABULARIES:
+        vocabulary = VOCABULARIES[config.tokenizer]
+        found = {part: find(vocabulary, name, digest) for part, (name, digest) in vocabulary.files.items()}
+        if config.tokenizer == "gpt1":
+            return gpt1.load(found["ids"], found["merges"])
+        return BytePairTokenizer.of(bpe.gpt2(found["merges"], found["ids"]))
     if config.tokenizer == "character":
         return CharacterTokenizer("".join(sorted(set().union(*bpe.blocks(path)))))
     kept = CACHE / "vocabularies" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
@@ -185,7 +197,7 @@ def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
     Encoded on the first call, in blocks, so that neither text nor ids need fit into memory.
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
-    vocabulary = hashlib.sha256(repr(tokenizer).encode()).hexdigest()
+    vocabulary = hashlib.sha256(json.dumps(tokenizers.to_dict(tokenizer)).encode()).hexdigest()
     kept = CACHE / "tokens" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)

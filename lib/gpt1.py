@@ -7,7 +7,6 @@ the pair on its list. These come to the same if every token's own spelling is en
 that a token covers is joined, while no merge crosses its ends, as if it stood alone. All of GPT-1's tokens are such.
 """
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -18,15 +17,7 @@ import numpy as np
 import regex
 import tiktoken
 
-from lib.bpe import END
-from lib.fields import UserError
-
-# name -> SHA-256, of github.com/openai/finetune-transformer-lm, model/
-TOKENS, MERGES = "encoder_bpe_40000.json", "vocab_40000.bpe"
-FILES = {
-    TOKENS: "fdf49b19e7de236852091da09b84a7a3cd5e7b0e79916376cf45f6b8127b8078",
-    MERGES: "0ea9b51ae695073cd871e0358f7016311d671a7ff3963e367d5236522f294725",
-}
+from lib.bpe import END, Special, check_special
 
 STANDARD = {"—": "-", "–": "-", "―": "-", "…": "...", "´": "'", "‘": "'", "’": "'", "“": '"', "”": '"'}
 PUNCTUATION = r"\p{P}$+<=>^`|~"
@@ -54,7 +45,7 @@ class GPT1Tokenizer:
     The word "<unk>", which corpora have for rare words, is the token of that name, and so is each unknown character.
 
     >>> t = GPT1Tokenizer(("<unk>", "a", "b", "a</w>", "b</w>", "ab</w>"), ("a b</w>",))
-    >>> t.encode("AB b <unk> <|endoftext|>")
+    >>> t.encode("AB b <unk> <|endoftext|>", special="token")
     [5, 4, 0, 6]
     """
 
@@ -75,12 +66,15 @@ class GPT1Tokenizer:
 
     bos = pad = eos  # as in GPT-2: one token between texts, which begins the next as it ends the last
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids; "<|endoftext|>" is one wherever it stands."""
-        return self.encode_ids(text).tolist()
+    def encode(self, text: str, special: Special = "refuse") -> list[int]:
+        """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""
+        check_special(text, special)
+        if special == "text":
+            text = text.replace(END, "< | endoftext | >")  # its words, one by one
+        return self.encode_documents(text).tolist()
 
-    def encode_ids(self, text: str) -> np.ndarray:
-        """The same as (n,) uint16 array, for long texts."""
+    def encode_documents(self, text: str) -> np.ndarray:
+        """Token ids (n,) uint16; "<|endoftext|>" is one wherever it stands."""
         spelled = WORD_END.join([*words(text), ""])
         known = self._outside.sub(UNKNOWN, spelled)
         return self._ids[self._encoding.encode_ordinary(known)]
@@ -141,19 +135,8 @@ def spelling(token: str) -> bytes:
     return (token.removesuffix("</w>") + WORD_END * token.endswith("</w>")).encode()
 
 
-def load(folder: Path) -> GPT1Tokenizer:
-    """GPT-1's tokenizer from its two files in `folder`. Raises UserError if one is missing or another than meant."""
-    text = {name: read(folder / name, digest) for name, digest in FILES.items()}
-    ids = json.loads(text[TOKENS])
-    merges = text[MERGES].split("\n")[1:-1]  # a line about the format; nothing after the last line break
-    return GPT1Tokenizer(tuple(sorted(ids, key=ids.__getitem__)), tuple(merges))
-
-
-def read(path: Path, digest: str) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); must be GPT-1's (SHA-256 {digest})") from None
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise UserError(f"{path}: not the file that is meant, or damaged (SHA-256 must be {digest})")
-    return content.decode()
+def load(tokens: Path, merges: Path) -> GPT1Tokenizer:
+    """GPT-1's tokenizer from its two files: the id of each token, and the merges in their order."""
+    ids = json.loads(tokens.read_text(encoding="utf-8"))
+    listed = merges.read_text(encoding="utf-8").split("\n")[1:-1]  # a line about the format; nothing after the last
+    return GPT1Tokenizer(tuple(sorted(ids, key=ids.__getitem__)), tuple(listed))

@@ -3,15 +3,14 @@
 import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import tiktoken
 
 from lib import bpe
 from lib.fields import UserError
-
-Special = Literal["refuse", "text", "token"]  # what "<|endoftext|>" in a text is: a mistake, characters, or the end
+from lib.gpt1 import GPT1Tokenizer
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,9 @@ class BytePairTokenizer:
 
     bos = eos
 
-    def encode(self, text: str, special: Special = "refuse") -> list[int]:
+    def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""
-        if special == "refuse" and bpe.END in text:
-            ways = 'without it, or encoded with special="text" (its characters) or "token" (the end of a document)'
-            raise UserError(f"{bpe.END!r} in {text!r}: must be {ways}")
+        bpe.check_special(text, special)
         return self.encoding.encode(
             text, allowed_special={bpe.END} if special == "token" else set(), disallowed_special=()
         )
@@ -138,7 +135,7 @@ class BytePairTokenizer:
         return self.encoding.decode(ids)
 
 
-Tokenizer = CharacterTokenizer | NumberTokenizer | BytePairTokenizer
+Tokenizer = CharacterTokenizer | NumberTokenizer | BytePairTokenizer | GPT1Tokenizer
 
 
 def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -147,5 +144,5 @@ def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def from_dict(stored: dict[str, Any]) -> Tokenizer:
-    kinds = {cls.__name__: cls for cls in (CharacterTokenizer, NumberTokenizer, BytePairTokenizer)}
+    kinds = {cls.__name__: cls for cls in get_args(Tokenizer)}
     return kinds[stored["kind"]](**{key: value for key, value in stored.items() if key != "kind"})

@@ -95,8 +95,9 @@ def test_gpt2s_vocabulary_encodes_as_tiktokens_own(tmp_path: Path, monkeypatch: 
         ("encoder.json", "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6"),
     ):
         shutil.copy(DATA / "gpt2_bpe" / name, tmp_path / key)
+    files = (DATA / "gpt2_bpe" / name for name in ("vocab.bpe", "encoder.json"))
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    theirs, ours = tiktoken.get_encoding("gpt2"), bpe.gpt2(DATA / "gpt2_bpe")
+    theirs, ours = tiktoken.get_encoding("gpt2"), bpe.encoding("gpt2", bpe.gpt2(*files))
     for text in (TEXT, "naïve  façade\n\n\t1234 'll — 你好 <|endoftext|>!", "<|endoftext|>"):
         assert ours.encode(text, allowed_special="all") == theirs.encode(text, allowed_special="all")
     assert ours.n_vocab == theirs.n_vocab == 50257

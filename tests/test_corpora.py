@@ -10,10 +10,11 @@ from conftest import DATA
 from lib import bpe, corpora
 from lib.corpora import Corpus
 from lib.fields import UserError
+from lib.tokenizer import BytePairTokenizer
 
 TEXT = "Once there was a cat.\n\n<|endoftext|>\nTwice  there was a dog. " * 50
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
-ENCODING = bpe.encoding("small", bpe.learn(bpe.count_pieces([TEXT]), 300))
+SMALL = BytePairTokenizer.of(bpe.learn(bpe.count_pieces([TEXT]), 300))
 
 
 @pytest.fixture
@@ -62,17 +63,17 @@ def test_what_cannot_be_had_is_one_message_and_leaves_nothing(tales: Path, tmp_p
 
 def test_ids_are_those_of_the_whole_text_and_are_kept(tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bpe, "BLOCK", 100)
-    ids = corpora.encoded(tales, ENCODING)
+    ids = corpora.encoded(tales, SMALL)
     assert isinstance(ids, np.memmap) and ids.dtype == np.uint16
-    assert ids.tolist() == ENCODING.encode(TEXT, allowed_special="all")
-    assert (ids == ENCODING.eot_token).sum() == 50
+    assert ids.tolist() == SMALL.encode(TEXT, special="token")
+    assert (ids == SMALL.eos).sum() == 50
     [kept] = (corpora.CACHE / "tokens").iterdir()
     before = kept.stat().st_mtime_ns
-    assert corpora.encoded(tales, ENCODING).tolist() == ids.tolist() and kept.stat().st_mtime_ns == before
-    corpora.encoded(tales, bpe.encoding("smaller", bpe.learn(bpe.count_pieces([TEXT]), 260)))
+    assert corpora.encoded(tales, SMALL).tolist() == ids.tolist() and kept.stat().st_mtime_ns == before
+    corpora.encoded(tales, BytePairTokenizer.of(bpe.learn(bpe.count_pieces([TEXT]), 260)))
     assert len(list(kept.parent.iterdir())) == 2  # another vocabulary, other ids
     tales.write_text("")
-    assert corpora.encoded(tales, ENCODING).size == 0
+    assert corpora.encoded(tales, SMALL).size == 0
 
 
 @pytest.mark.skipif(DATA is None, reason="set DATA_DIR to a folder with the corpora")
