@@ -40,6 +40,8 @@ def parser() -> Parser:
     result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
     result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     result.add_argument("--checkpoints", type=Path, default=runs.CHECKPOINTS, help="folder for the run folders")
+    shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
+    result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
     for name, help in RunConfig.options().items():
         metavar = name.rpartition(".")[2].upper()
@@ -75,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
     plan = {each: [config.override(changes) for config in experiments.ALL[each]()] for each in known[name]}
     root = args["checkpoints"]
-    runs.train_all(plan, fresh=args["fresh"], workers=args["workers"], device=args["device"], root=root)
+    options = {name: args[name] for name in ("fresh", "workers", "device")}
+    runs.train_all(plan, **options, root=root, backends=args["tracker"])
     for run in (runs.stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])):
         print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
         if run.diverged_at is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib import archive, checkpoint, stats
+from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import check_device, default_workers
@@ -185,14 +186,17 @@ def train_all(
     workers: int | None = None,
     device: str = "cpu",
     root: Path = CHECKPOINTS,
+    backends: Sequence[str] = (),
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. Raises UserError
-    before anything begins if a config or a folder cannot work, and if a run fails, after the others are done.
+    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends` are
+    the names of those that show what is trained (lib.backends). Raises UserError before anything begins if a config, a
+    folder or a back end cannot work, and if a run fails, after the others are done.
     """
     check_device(device)
+    check_backends(backends)
     missing: dict[Path, RunConfig] = {}
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
@@ -209,7 +213,7 @@ def train_all(
         kept = sum(len(set(configs)) for configs in plan.values()) - len(missing)
         print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
-            Pool(device, workers or default_workers(device), fresh).run(missing)
+            Pool(device, workers or default_workers(device), fresh, backends).run(missing)
         finally:
             for experiment, configs in plan.items():
                 ids = {config.id for config in configs}

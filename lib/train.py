@@ -3,7 +3,7 @@
 import io
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib import arithmetic, checkpoint, networks, stats, text
+from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.data import IGNORE, Dataset, batch_rows
 from lib.evaluate import answers, evaluate, evaluation_steps, precision, scored_logits, spaced_steps
@@ -37,14 +38,16 @@ def load_data(config: RunConfig) -> Dataset:
 class Trainer:
     """One run: data, model, optimiser and tracker, resumed from the folder's state.pt if there is one."""
 
-    def __init__(self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu", backends: Sequence[str] = ()
+    ) -> None:
         self.config, self.folder, self.device = config, folder, device
         self.data = data.to(device)
         self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
         self.model = networks.make(config.model, self.data.tokenizer.vocab_size).to(device)
         self.optimizer = Optimizer(self.model, config.optim, config.train.max_steps)
-        self.tracker = ExperimentTracker(folder, config, device)
+        self.tracker = ExperimentTracker(folder, config, device, backends)
         self.eval_steps = evaluation_steps(config.train)
         self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
         self.step, self.last_step = 0, config.train.max_steps
@@ -54,7 +57,7 @@ class Trainer:
 
     def run(self, on_eval: OnEval = lambda row: None) -> None:
         """Train to the end; `on_eval` sees each row of metrics. Raises Interrupted when asked to stop before."""
-        with stop_signal() as stopped:
+        with stop_signal() as stopped, self.tracker.backends.opened(self.tracker.rows):
             try:
                 if not self.tracker.rows:
                     on_eval(self.evaluate())
@@ -226,14 +229,21 @@ class Interrupted(UserError):
         super().__init__(f"stopped at step {step}; the state is saved in {folder}: the same call goes on from there")
 
 
-def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval = lambda row: None) -> None:
+def train(
+    config: RunConfig,
+    folder: Path,
+    device: str = "cpu",
+    on_eval: OnEval = lambda row: None,
+    backends: Sequence[str] = (),
+) -> None:
     """Train `config` into the run folder `folder`, or go on with it if it was begun.
 
     On the CPU in one thread, since the number of threads changes the last bits of a result: there the same config
     gives the same bits. The caller's thread count and random state are put back. Raises UserError if the config, the
-    folder or the device cannot work, or another process is at work in the folder.
+    folder, the device or a back end cannot work, or another process is at work in the folder.
     """
     check_device(device)
+    check_backends(backends)
     data = load_data(config)
     keep_freed_memory()
     threads = torch.get_num_threads()
@@ -242,7 +252,7 @@ def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval 
         torch.set_flush_denormal(True)  # tiny weights and moments under decay would slow the CPU several times
         try:
             with sole_use(folder):
-                Trainer(config, data, folder, device).run(on_eval)
+                Trainer(config, data, folder, device, backends).run(on_eval)
         finally:
             torch.set_num_threads(threads)
             torch.set_flush_denormal(False)
