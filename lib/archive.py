@@ -8,6 +8,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
+from lib.backends import FOLDERS
 from lib.fields import UserError
 
 KEPT = ("config.json", "env.json", "metrics.csv", "summary.json", "train.log", "answers.npz")  # not the weights
@@ -23,6 +24,7 @@ def pack(folder: Path, names: Collection[str]) -> None:
 
     What the archive holds already stays, unless the folder has it anew. The archive is replaced in one go, and each
     folder is put aside in one go before it is emptied: whenever this is cut off, every run is whole in one place.
+    What back ends wrote (lib.backends) stays in the folder, where W&B and TensorBoard look for it.
     """
     path = archive_of(folder)
     finished = sorted(run for run in folder.iterdir() if run.name in names and (run / "summary.json").exists())
@@ -38,7 +40,11 @@ def pack(folder: Path, names: Collection[str]) -> None:
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
     os.replace(temporary, path)
     for run in finished:
-        shutil.rmtree(run.rename(folder / f"{run.name}.tmp"))
+        aside = run.rename(folder / f"{run.name}.tmp")
+        for shown in (aside / name for name in FOLDERS if (aside / name).exists()):
+            run.mkdir(exist_ok=True)
+            shown.rename(run / shown.name)
+        shutil.rmtree(aside)
     if not any(folder.iterdir()):
         folder.rmdir()
 

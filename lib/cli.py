@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from lib import experiments, runs
+from lib import distributed, experiments, runs
 from lib.config import RunConfig
 from lib.fields import Parser, UserError, one_line_errors, suggestion
+from lib.machine import check_device
 from lib.pool import divergence
 
 
@@ -26,6 +27,8 @@ def parser() -> Parser:
     result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
     result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     result.add_argument("--checkpoints", type=Path, default=runs.CHECKPOINTS, help="folder for the run folders")
+    shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
+    result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
     for name, help in RunConfig.options().items():
         metavar = name.rpartition(".")[2].upper()
@@ -61,9 +64,20 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
     plan = {each: [config.override(changes) for config in experiments.ALL[each]()] for each in known[name]}
     root = args["checkpoints"]
-    runs.train_all(plan, fresh=args["fresh"], workers=args["workers"], device=args["device"], root=root)
-    for run in (runs.stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])):
-        print(f"{run.path}  t_fit {run.t_fit}  t_grok {run.t_grok}")
-        if run.diverged_at is not None:
-            raise UserError(f"run {run.path.name}: {divergence(run.path)}")
+    options = {name: args[name] for name in ("fresh", "workers", "device")}
+    check_device(args["device"])
+    with distributed.group(args["device"]):
+        runs.train_all(plan, **options, root=root, backends=args["tracker"])
+        done = [runs.stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])]
+        for run in done if distributed.rank() == 0 else []:
+            print(f"{run.path}  {result(run)}")
+            if run.diverged_at is not None:
+                raise UserError(f"run {run.path.name}: {divergence(run.path)}")
     return 0
+
+
+def result(run: runs.Run) -> str:
+    """What a run came to, in a few words."""
+    if run.config.data.task == "corpus":
+        return f"val perplexity {run.metrics['val_ppl'][-1]:.4g}  {run.summary['tokens_per_s']:,.0f} tokens/s"
+    return f"t_fit {run.t_fit}  t_grok {run.t_grok}"

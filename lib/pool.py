@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -42,8 +42,8 @@ class Pool:
     Written here because concurrent.futures gives up the whole pool when one worker is killed.
     """
 
-    def __init__(self, device: str, workers: int, fresh: bool) -> None:
-        self.device, self.workers, self.fresh = device, workers, fresh
+    def __init__(self, device: str, workers: int, fresh: bool, backends: Sequence[str] = ()) -> None:
+        self.device, self.workers, self.fresh, self.backends = device, workers, fresh, backends
         # a forked worker has torch imported already; platforms without it start each worker afresh
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context = multiprocessing.get_context(method)
@@ -99,7 +99,7 @@ class Pool:
                 shutil.rmtree(folder)
         self.tries[folder] = self.tries.get(folder, 0) + 1
         receiver, sender = self.context.Pipe(duplex=False)
-        process = self.context.Process(target=work, args=(config, folder, self.device, sender))
+        process = self.context.Process(target=work, args=(config, folder, self.device, sender, self.backends))
         process.start()
         sender.close()
         return Job(config, folder, process, receiver)
@@ -164,14 +164,14 @@ def length(config: RunConfig) -> int:
     return config.train.max_steps * config.train.batch_size * config.model.n_layers * max(1, config.data.window)
 
 
-def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> None:
+def work(config: RunConfig, folder: Path, device: str, errors: Connection, backends: Sequence[str] = ()) -> None:
     """What a worker process does: train one run, and send None or what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until training begins; from then on it stops between two steps
     parent = multiprocessing.parent_process()
     if parent is not None:  # never train on without a parent: its successor will take the run up again
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
     try:
-        train(config, folder, device)
+        train(config, folder, device, backends=backends)
         diverged = json.loads((folder / "summary.json").read_text()).get("diverged_at") is not None
         errors.send(divergence(folder) if diverged else None)
     except UserError as error:
@@ -182,5 +182,6 @@ def work(config: RunConfig, folder: Path, device: str, errors: Connection) -> No
 
 
 def divergence(folder: Path) -> str:
-    """The last line of the log of a diverged run: step, learning rate and gradient norm."""
-    return (folder / "train.log").read_text().splitlines()[-1].split("  ", 1)[-1].strip()
+    """What the log of a diverged run says of it: step, learning rate and gradient norm."""
+    _, said, text = (folder / "train.log").read_text().rpartition("diverged: ")
+    return (said + text).partition("\n")[0]

@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from lib import archive, checkpoint, stats
+from lib import archive, checkpoint, distributed, stats
+from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.fields import UserError
-from lib.machine import ROOT, check_device, default_workers
+from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
 from lib.tracker import COLUMNS, OF_A_CORPUS, Row, read_answers, read_csv
-from lib.train import Interrupted, load_data, train
+from lib.train import Interrupted, describe, load_data, train
 
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 30  # an experiment of more runs than this is stored as one archive
@@ -190,14 +191,17 @@ def train_all(
     workers: int | None = None,
     device: str = "cpu",
     root: Path = CHECKPOINTS,
+    backends: Sequence[str] = (),
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. Raises UserError
-    before anything begins if a config or a folder cannot work, and if a run fails, after the others are done.
+    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends` are
+    the names of those that show what is trained (lib.backends). Raises UserError before anything begins if a config, a
+    folder or a back end cannot work, and if a run fails, after the others are done.
     """
     check_device(device)
+    check_backends(backends)
     missing: dict[Path, RunConfig] = {}
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
@@ -214,12 +218,28 @@ def train_all(
         kept = sum(len(set(configs)) for configs in plan.values()) - len(missing)
         print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
-            Pool(device, workers or default_workers(device), fresh).run(missing)
+            if distributed.size() > 1:
+                train_together(missing, fresh, device, backends)
+            else:
+                Pool(device, workers or default_workers(device), fresh, backends).run(missing)
         finally:
             for experiment, configs in plan.items():
                 ids = {config.id for config in configs}
                 if len(ids) > SWEEP and any(folder.parent.name == experiment for folder in missing):
                     archive.pack(root / experiment, ids)
+
+
+def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str]) -> None:
+    """Train each config into its folder, one after the other, all processes at the same."""
+    first = distributed.rank() == 0
+    for folder, config in runs.items():
+        if first and fresh and folder.exists():
+            with sole_use(folder):
+                shutil.rmtree(folder)
+        distributed.wait()
+        tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else (lambda row: None)
+        train(config, folder, device, tell, backends)
+        distributed.wait()
 
 
 def medians(runs: Sequence[Run]) -> dict[str, float | None]:

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lib.backends import Backends
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import environment
@@ -28,13 +30,15 @@ class ExperimentTracker:
     """Owns a run folder: config.json and env.json at the start, a row of metrics.csv per evaluation, train.log.
 
     `time_s` counts the seconds spent in training steps, over all sessions of the run; evaluation is left out.
+    `backends` are the names of those that get the rows as well (lib.backends).
     """
 
-    def __init__(self, folder: Path, config: RunConfig, device: str) -> None:
+    def __init__(self, folder: Path, config: RunConfig, device: str, backends: Sequence[str] = ()) -> None:
         self.folder = folder
         self.columns = COLUMNS + (OF_A_CORPUS if config.data.task == "corpus" else ())
         self.rows: list[Row] = []
         self.time_s, self._started = 0.0, None
+        self.backends = Backends(backends, folder, config, self.note)
         stored = folder / "config.json"
         if stored.exists() and read_config(stored) != config:
             raise UserError(f"{folder}: holds a run of another config; choose another folder")
@@ -70,6 +74,7 @@ class ExperimentTracker:
             head = "" if self.rows else line(list(self.columns))
             file.write(head + line(self.values(row)))
         self.rows.append(row)
+        self.backends.log(row)
         return row
 
     def values(self, row: Row) -> list[str]:
@@ -101,6 +106,7 @@ class ExperimentTracker:
     def finish(self, summary: dict[str, Any], keep_state: bool) -> None:
         """Write summary.json, which marks the run as finished."""
         write_json(self.folder / "summary.json", summary)
+        self.backends.finish(summary)
         if not keep_state:
             (self.folder / "state.pt").unlink(missing_ok=True)
 

@@ -3,19 +3,22 @@
 import io
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from lib import arithmetic, checkpoint, corpora, inference, networks, stats, text
+from lib import arithmetic, checkpoint, corpora, distributed, inference, networks, stats, text
+from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.data import IGNORE, Batch, Dataset, batch_rows
 from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
-from lib.machine import check_device, keep_freed_memory, peak_memory_mb, sole_use, stop_signal
+from lib.machine import check_device, keep_freed_memory, peak_memory_mb, stop_signal
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
 
@@ -32,6 +35,9 @@ def load_data(config: RunConfig) -> Dataset:
         data.tokenizer.encode(config.train.prompt)  # complains of what it cannot encode
     if config.train.activation_checkpointing and config.model.kind != "transformer":
         raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
+    if config.train.batch_size % (config.train.accumulation * distributed.size()):
+        allowed = f"divisible by {distributed.size()} processes and train.accumulation = {config.train.accumulation}"
+        raise UserError(f"train.batch_size = {config.train.batch_size}: must be {allowed}")
     if config.train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if data.longest > config.model.context_length:
@@ -43,7 +49,9 @@ def load_data(config: RunConfig) -> Dataset:
 class Trainer:
     """One run: data, model, optimiser and tracker, resumed from the folder's state.pt if there is one."""
 
-    def __init__(self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu", backends: Sequence[str] = ()
+    ) -> None:
         self.config, self.folder, self.device = config, folder, device
         self.start_memory_mb = round(peak_memory_mb(device), 1)
         self.data = data.to(device)
@@ -51,9 +59,13 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = networks.make(config.model, self.data.tokenizer.vocab_size).to(device)
         self.model.checkpointing = config.train.activation_checkpointing
-        self.objective = Objective(self.model, self.scoring, config.train)
+        self.objective: nn.Module = Objective(self.model, self.scoring, config.train)
+        if distributed.size() > 1:
+            self.objective = DistributedDataParallel(self.objective)  # averages the gradients of the processes
+            if distributed.rank():
+                torch.manual_seed(config.seed + distributed.rank())  # for other dropout than the first one's
         self.optimizer = Optimizer(self.model, config, device)
-        self.tracker = ExperimentTracker(folder, config, device)
+        self.tracker = ExperimentTracker(folder, config, device, backends)
         self.eval_steps = evaluation_steps(config.train)
         self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
         self.step, self.last_step = 0, config.train.max_steps
@@ -63,7 +75,7 @@ class Trainer:
 
     def run(self, on_eval: OnEval = lambda row: None) -> None:
         """Train to the end; `on_eval` sees each row of metrics. Raises Interrupted when asked to stop before."""
-        with stop_signal() as stopped:
+        with stop_signal() as stopped, self.tracker.backends.opened(self.tracker.rows):
             try:
                 if not self.tracker.rows:
                     on_eval(self.evaluate())
@@ -74,7 +86,7 @@ class Trainer:
                     if self.step in self.eval_steps or self.step == self.last_step:
                         on_eval(self.evaluate())
                         self.tracker.start()
-                    if stopped() and self.step < self.last_step:
+                    if self.step < self.last_step and self.agreed(stopped()):
                         self.stop()
             except Diverged as diverged:
                 self.finish(diverged_at=diverged.step)
@@ -86,21 +98,28 @@ class Trainer:
         """One optimiser step; nothing in it waits for the device."""
         train = self.data.splits["train"]
         rows = batch_rows(train.size, self.config.train.batch_size, self.step, self.config.seed)
-        parts = [train[part] for part in rows.chunk(self.config.train.accumulation)]
-        shares = shares_of(parts)
-        self.optimizer.zero_grad()
+        mine = rows[distributed.rank() :: distributed.size()]
+        parts = [train[part] for part in mine.chunk(self.config.train.accumulation)]
         losses = []
-        for part, share in zip(parts, shares, strict=True):
-            loss = self.objective(part) * share
-            self.optimizer.backward(loss)
+        self.optimizer.zero_grad()
+        for part, share in zip(parts, shares_of(parts), strict=True):
+            whole = len(losses) + 1 < len(parts) and distributed.size() > 1
+            with self.objective.no_sync() if whole else nullcontext():  # gradients are exchanged once, when whole
+                loss = self.objective(part) * share
+                self.optimizer.backward(loss)
             losses.append(loss.detach())
-        loss = sum(losses)
         self.optimizer.unscale()
         if self.step + 1 in self.eval_steps or self.step + 1 == self.last_step:
             self.grad_norm = self.optimizer.grad_norm()
         self.optimizer.step(self.step)
-        self.losses.append(loss)
+        self.losses.append(sum(losses))
         self.step += 1
+
+    def agreed(self, stop: bool) -> bool:
+        """Whether to stop here. Several processes ask each other, so that none waits for one that has left."""
+        if distributed.size() == 1:
+            return stop
+        return self.step in self.eval_steps and bool(distributed.total(torch.tensor(float(stop), device=self.device)))
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
@@ -257,34 +276,41 @@ class Interrupted(UserError):
         super().__init__(f"stopped at step {step}; the state is saved in {folder}: the same call goes on from there")
 
 
-def train(config: RunConfig, folder: Path, device: str = "cpu", on_eval: OnEval = lambda row: None) -> None:
+def train(
+    config: RunConfig,
+    folder: Path,
+    device: str = "cpu",
+    on_eval: OnEval = lambda row: None,
+    backends: Sequence[str] = (),
+) -> None:
     """Train `config` into the run folder `folder`, or go on with it if it was begun.
 
     On the CPU in one thread, since the number of threads changes the last bits of a result: there the same config
     gives the same bits. The caller's thread count and random state are put back. Raises UserError if the config, the
-    folder or the device cannot work, or another process is at work in the folder.
+    folder, the device or a back end cannot work, or another process is at work in the folder.
     """
     check_device(device)
+    check_backends(backends)
     data = load_data(config)
     keep_freed_memory()
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[0] if device == "cuda" else []):
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)  # tiny weights and moments under decay would slow the CPU several times
         try:
-            with sole_use(folder):
-                Trainer(config, data, folder, device).run(on_eval)
+            with distributed.place(folder) as place:
+                Trainer(config, data, place, device, () if distributed.rank() else backends).run(on_eval)
         finally:
             torch.set_num_threads(threads)
             torch.set_flush_denormal(False)
 
 
 def shares_of(parts: list[Batch]) -> list[Tensor | float]:
-    """The share of a batch's scored tokens that each of its parts has."""
-    if len(parts) == 1:
+    """The share of a batch's scored tokens that each of its parts has, times the processes, over which one averages."""
+    if len(parts) == 1 and distributed.size() == 1:
         return [1.0]
-    scored = torch.stack([(part.targets != IGNORE).sum() for part in parts])
-    return list(scored / scored.sum())
+    scored = torch.stack([(part.targets != IGNORE).sum() for part in parts]).float()
+    return list(scored / distributed.total(scored.sum()) * distributed.size())
 
 
 def describe(row: Row) -> str:
