@@ -12,6 +12,8 @@ from lib.fields import Parser, UserError, one_line_errors, suggestion
 from lib.machine import check_device
 from lib.pool import divergence
 
+EXPERIMENTS = experiments.ALL | experiments.ON_A_GPU
+
 
 def parser() -> Parser:
     result = Parser(
@@ -20,7 +22,7 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state.",
         allow_abbrev=False,
     )
-    names = f"one of {', '.join(experiments.ALL)}; or all, which is all but grokking_slow"
+    names = f"one of {', '.join(EXPERIMENTS)}; or all: those of notebooks 01 to 06 but grokking_slow"
     result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")
@@ -37,7 +39,7 @@ def parser() -> Parser:
 
 
 def show_experiments(root: Path) -> None:
-    for name, make in experiments.ALL.items():
+    for name, make in EXPERIMENTS.items():
         configs = make()
         stored = sum(runs.find(name, config, root) is not None for config in configs)
         print(f"{name:16} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
@@ -56,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     if args["list"]:
         show_experiments(args["checkpoints"])
         return 0
-    known = {one: (one,) for one in experiments.ALL} | {"all": experiments.WITHIN_HOURS}
+    known = {one: (one,) for one in EXPERIMENTS} | {"all": experiments.WITHIN_HOURS}
     if name not in known:
         hint = suggestion(name, known) if name else ""
         raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
-    plan = {each: [config.override(changes) for config in experiments.ALL[each]()] for each in known[name]}
+    plan = {each: [config.override(changes) for config in EXPERIMENTS[each]()] for each in known[name]}
     root = args["checkpoints"]
     options = {name: args[name] for name in ("fresh", "workers", "device")}
     check_device(args["device"])

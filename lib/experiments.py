@@ -128,15 +128,7 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "recipe": ablation.recipe,
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
-    "lstm_vs_gpt": language_models.lstm_vs_gpt,
-    "lstm_vs_gpt_tuning": language_models.lstm_vs_gpt_tuning,
-    "lstm_vs_gpt_deeper": language_models.lstm_vs_gpt_deeper,
-    "tinystories": language_models.tinystories,
-    "gpt2_small": language_models.gpt2_small,
 }
-ON_A_GPU = {
-    "lstm_vs_gpt_paper": language_models.lstm_vs_gpt_paper,
-    "tinystories_paper": language_models.tinystories_paper,
-}
-
 WITHIN_HOURS = tuple(name for name in ALL if name != "grokking_slow")  # what `all` stands for
+ALL |= language_models.ON_A_CPU
+ON_A_GPU = language_models.ON_A_GPU  # of which no run is stored

@@ -3,9 +3,10 @@
 On a CPU small ones, in minutes; and those of the assignments, `…_paper`, `gpt2_medium` and `gpt2_large`, on a GPU.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, gpt2
+from lib.config import GPT2_LARGE, GPT2_MEDIUM, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, gpt2
 from lib.presets import Changes, seeds
 
 # the twelve experiments, by the numbers of the assignment's runner: network, layers, optimiser
@@ -150,3 +151,62 @@ GPT2 = RunConfig(
 def gpt2_small() -> list[RunConfig]:
     """GPT-2 scaled down, on TinyStories: clipping, accumulation, warm-up and a falling rate."""
     return [GPT2]
+
+
+BARE = {"optim.warmup_steps": 0, "optim.schedule": "constant", "optim.final_lr": 0.0}
+CHALLENGE = GPT2.override(
+    BARE | {"model.n_layers": 4, "train.accumulation": 1, "train.max_steps": 200, "train.eval_every": 20}
+)
+FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4} | {
+    **{"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
+}
+SCHEDULED = {"optim.warmup_steps": 20, "optim.schedule": "cosine", "optim.final_lr": 0.1}
+CHALLENGES: dict[str, Changes] = {
+    "momentum, not clipped": FRAGILE | {"optim.clip": 0.0},
+    "momentum, clipped": FRAGILE,
+    "1e-4, constant": {"optim.lr": 1e-4},
+    "1e-3, constant": {},
+    "1e-3, scheduled": SCHEDULED,
+    "1e-2, constant": {"optim.lr": 1e-2},
+    "1e-2, scheduled": {"optim.lr": 1e-2} | SCHEDULED,
+    "4 rows a step": {"train.batch_size": 4, "train.max_steps": 1600, "train.eval_every": 160},
+}
+
+
+def gpt2_challenges() -> list[RunConfig]:
+    """What went wrong in the logs, and what helps: one run is meant to diverge, and the command says so."""
+    return [CHALLENGE.override(changes) for changes in CHALLENGES.values()]
+
+
+# the logged runs: AdamW at a constant rate, clipped at 1, rows of 1,024 tokens; of the data the log does not tell
+LOGGED = GPT2.override(
+    BARE
+    | {"data.tokenizer": "gpt2", "data.window": 1024, "data.eval_tokens": 2**16, "train.precision": "bfloat16"}
+    | {"train.max_steps": 1000, "train.eval_every": 100, "train.accumulation": 1}
+)
+
+
+def gpt2_medium() -> list[RunConfig]:
+    """GPT-2 medium as logged (on a GPU): batch 4, learning rate 1e-4."""
+    return [LOGGED.override(GPT2_MEDIUM | {"train.batch_size": 4, "optim.lr": 1e-4})]
+
+
+def gpt2_large() -> list[RunConfig]:
+    """GPT-2 large as logged (on a GPU): batch 2, learning rate 5e-5."""
+    return [LOGGED.override(GPT2_LARGE | {"train.batch_size": 2, "optim.lr": 5e-5})]
+
+
+ON_A_CPU: dict[str, Callable[[], list[RunConfig]]] = {
+    "lstm_vs_gpt": lstm_vs_gpt,
+    "lstm_vs_gpt_tuning": lstm_vs_gpt_tuning,
+    "lstm_vs_gpt_deeper": lstm_vs_gpt_deeper,
+    "tinystories": tinystories,
+    "gpt2_small": gpt2_small,
+    "gpt2_challenges": gpt2_challenges,
+}
+ON_A_GPU: dict[str, Callable[[], list[RunConfig]]] = {
+    "lstm_vs_gpt_paper": lstm_vs_gpt_paper,
+    "tinystories_paper": tinystories_paper,
+    "gpt2_medium": gpt2_medium,
+    "gpt2_large": gpt2_large,
+}

@@ -216,7 +216,8 @@ def train_all(
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     if missing:
         kept = sum(len(set(configs)) for configs in plan.values()) - len(missing)
-        print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
+        if distributed.rank() == 0:
+            print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
             if distributed.size() > 1:
                 train_together(missing, fresh, device, backends)
