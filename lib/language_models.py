@@ -76,15 +76,21 @@ def lstm_vs_gpt_tuning() -> list[RunConfig]:
 
 WARM_UP = {"optim.warmup_steps": WIKITEXT.train.eval_every}  # over the first epoch
 PRE_LN = {"model.norm_placement": "pre"}
+FASTER = experiment(12) | {"optim.lr": 3e-3}
+DEEPER: dict[str, Changes] = {
+    "2 layers, warm-up": experiment(11) | WARM_UP,
+    "2 layers, pre-LN": experiment(11) | PRE_LN,
+    "4 layers, warm-up": experiment(12) | WARM_UP,
+    "4 layers, pre-LN": experiment(12) | PRE_LN,
+    "4 layers, rate 0.003": FASTER,
+    "4 layers, rate 0.003, warm-up": FASTER | WARM_UP,
+    "4 layers, rate 0.003, pre-LN": FASTER | PRE_LN,
+}
 
 
 def lstm_vs_gpt_deeper() -> list[RunConfig]:
-    """Experiments 11 and 12 with warm-up or with pre-LN, 3 seeds each; and 12 at three times the rate."""
-    runs = [
-        run for number in (11, 12) for fix in (WARM_UP, PRE_LN) for run in seeds(WIKITEXT, experiment(number) | fix, 3)
-    ]
-    faster = experiment(12) | {"optim.lr": 3e-3}
-    return runs + [WIKITEXT.override(faster | fix) for fix in ({}, WARM_UP, PRE_LN)]
+    """Experiments 11 and 12 with warm-up or with pre-LN, and 12 at three times the rate, 3 seeds each."""
+    return [run for changes in DEEPER.values() for run in seeds(WIKITEXT, changes, 3)]
 
 
 def lstm_vs_gpt_paper() -> list[RunConfig]:

@@ -1,0 +1,82 @@
+"""Language models compared: perplexity at the best evaluation, over seeds, beside what it costs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.runs import Run
+from lib.sweeps import Cells
+
+SPLITS = ("train", "val", "test")
+
+
+def best(run: Run) -> int:
+    """The place, among a run's evaluations, of the one with the lowest validation loss."""
+    return int(np.nanargmin(run.metrics["val_loss"]))
+
+
+def epochs(run: Run) -> np.ndarray:
+    """The evaluations' places in epochs: passes over the windows of the train split."""
+    data = run.config.data
+    windows = (run.summary["tokens"]["train"] - 1) // data.window
+    return run.metrics["tokens"] / (windows * data.window)
+
+
+def floor(run: Run, split: str) -> float:
+    """The perplexity of a unigram model on a split."""
+    return math.exp(run.summary["unigram_loss"][split])
+
+
+def bits_per_byte(run: Run, split: str) -> float:
+    """The loss at the best evaluation in bits per byte of text, which does not depend on the tokens' sizes."""
+    loss = run.metrics[f"{split}_loss"][best(run)]
+    return loss / math.log(2) / run.summary["bytes_per_token"][split]
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, lowest and highest."""
+    return [float(np.median(values)), float(min(values)), float(max(values))]
+
+
+def outcome(runs: Sequence[Run]) -> dict[str, Any]:
+    """What comes of runs that differ by seed: median and range of each number at their best evaluations, and costs.
+
+    `seconds` are those of all training, `memory_mb` what training adds to the process at its peak.
+    """
+    splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
+    told: dict[str, Any] = {"n": len(runs)}
+    for split in splits:
+        losses = [run.metrics[f"{split}_loss"][best(run)] for run in runs]
+        told[f"{split}_loss"] = spread(losses)
+        told[f"{split}_ppl"] = spread(np.exp(losses))
+        told[f"{split}_bpb"] = spread([bits_per_byte(run, split) for run in runs])
+        told[f"{split}_floor"] = floor(runs[0], split)
+    told["best_epoch"] = spread([epochs(run)[best(run)] for run in runs])
+    told["final_train_loss"] = spread([run.metrics["train_loss"][-1] for run in runs])
+    told["seconds"] = spread([run.summary["seconds"] for run in runs])
+    told["tokens_per_s"] = spread([run.summary["tokens_per_s"] for run in runs])
+    told["memory_mb"] = spread([run.summary["peak_memory_mb"] - run.summary["start_memory_mb"] for run in runs])
+    return told | {name: runs[0].summary[name] for name in ("n_params", "n_learnable")}
+
+
+def outcomes(cells: Cells) -> dict[str, dict[str, Any]]:
+    return {name: outcome(runs) for name, runs in cells.items()}
+
+
+def as_published(loss: float, n_windows: int, batch_size: int) -> float:
+    """The perplexity that comes out if the last, shorter batch of an epoch is averaged as if it were full."""
+    counted = math.ceil(n_windows / batch_size) * batch_size
+    return math.exp(loss * n_windows / counted)
+
+
+def chosen(cells: Mapping[str, Sequence[Run]]) -> str:
+    """The name of the cell whose runs have the lowest median validation loss at their best."""
+    return min(cells, key=lambda name: np.median([run.metrics["val_loss"][best(run)] for run in cells[name]]))
+
+
+def ranged(told: Sequence[float], digits: int = 1) -> str:
+    """ "80.1 (79.7–80.4)"; the value alone if all are the same."""
+    middle, low, high = (f"{value:,.{digits}f}" for value in told)
+    return middle if low == high else f"{middle} ({low}–{high})"

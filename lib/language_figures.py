@@ -1,0 +1,115 @@
+"""Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from lib import comparison, plots
+from lib.runs import Run
+from lib.sweeps import Cells
+
+
+def perplexity_axis(axes: Axes, label: str = "perplexity") -> None:
+    axes.set(yscale="log", ylabel=label)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def places(run: Run, along: str) -> np.ndarray:
+    """The evaluations' places along "epochs", "seconds" or "steps"."""
+    if along == "epochs":
+        return comparison.epochs(run)
+    return run.metrics[{"seconds": "time_s", "steps": "step"}[along]]
+
+
+AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
+
+
+def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
+    """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
+    for (name, runs), color in zip(cells.items(), plots.COLORS, strict=False):
+        xs = [places(run, along) for run in runs]
+        ys = [run.metrics[f"{split}_{metric}"] for run in runs]
+        for x, y in zip(xs, ys, strict=True):
+            axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
+        n = min(map(len, xs))  # one that diverged has fewer
+        middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
+        axes.plot(*middle, color=color, label=name)
+    axes.set_xlabel(AXIS[along])
+
+
+def dotted_floor(axes: Axes, run: Run, split: str) -> None:
+    """The unigram model's perplexity, which a network that does not read context cannot beat."""
+    axes.axhline(comparison.floor(run, split), color=plots.GREY, ls=":", lw=1)
+
+
+def grid(columns: Mapping[str, Cells], along: str, splits: Sequence[str] = ("train", "val")) -> Figure:
+    """Perplexity of several groups of cells, a column each, a row for each split; the unigram floor dotted."""
+    size = (2.5 * len(columns) + 0.9, 2.1 * len(splits) + 0.5)
+    figure, panels = plt.subplots(len(splits), len(columns), figsize=size, sharey=True, squeeze=False)
+    for row, split in zip(panels, splits, strict=True):
+        for axes, (title, cells) in zip(row, columns.items(), strict=True):
+            curves(axes, cells, split, along)
+            dotted_floor(axes, next(iter(cells.values()))[0], split)
+            perplexity_axis(axes, f"{'validation' if split == 'val' else split} perplexity")
+            axes.label_outer(remove_inner_ticks=False)
+            if row is panels[0]:
+                axes.set_title(title)
+                axes.legend(fontsize=7, handlelength=1.2)
+    return figure
+
+
+def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> None:
+    """The best validation perplexity against the learning rate, a line per optimiser; hollow: chosen."""
+    for (name, tried), color in zip(cells.items(), plots.COLORS, strict=False):
+        points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in tried.items())
+        lr, ppl = zip(*points, strict=True)
+        axes.plot(lr, ppl, color=color, marker="o", ms=3, label=name)
+        at = int(np.argmin(ppl))
+        axes.plot(lr[at], ppl[at], color=color, marker="o", ms=8, mfc="none")
+    axes.set(xscale="log", xlabel="learning rate", title=title)
+    perplexity_axis(axes, "validation perplexity")
+    dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
+
+
+def by_step_and_clock(cells: Cells, split: str = "val", metric: str = "loss") -> Figure:
+    """The same curves twice: against optimiser steps and against seconds."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
+    for axes, along in zip(panels, ("steps", "seconds"), strict=True):
+        curves(axes, cells, split, along, metric)
+    panels[0].set_ylabel(f"{'validation' if split == 'val' else split} loss (nats per token)")
+    panels[0].legend(fontsize=7, handlelength=1.2)
+    return figure
+
+
+def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]], unit: float = 1e9) -> None:
+    """What the memory of a training step is made of, a bar per setting, in units of `unit` bytes."""
+    left = np.zeros(len(budgets))
+    parts = list(next(iter(budgets.values())))
+    for part, color in zip(parts, plots.COLORS, strict=False):
+        width = np.array([budget[part] for budget in budgets.values()]) / unit
+        axes.barh(range(len(budgets)), width, left=left, color=color, label=part, height=0.6)
+        left += width
+    for row, total in enumerate(left):
+        axes.text(total, row, f" {total:.1f}", va="center", fontsize=8)
+    axes.set(yticks=range(len(budgets)), yticklabels=list(budgets), xlabel="GB")
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.1)
+
+
+def train_and_val(axes: Axes, run: Run) -> None:
+    """Loss of one run on the train and the validation split, with the unigram floor."""
+    for split, dash in (("train", "-"), ("val", "--")):
+        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=plots.BLUE, ls=dash)
+    axes.axhline(run.summary["unigram_loss"]["val"], color=plots.GREY, ls=":", lw=1)
+    names = [
+        Line2D([], [], color=plots.BLUE, ls=dash, label=name) for name, dash in (("train", "-"), ("validation", "--"))
+    ]
+    axes.legend(handles=[*names, Line2D([], [], color=plots.GREY, ls=":", label="unigram")])
+    axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")
