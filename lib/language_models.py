@@ -85,6 +85,7 @@ DEEPER: dict[str, Changes] = {
     "4 layers, rate 0.003": FASTER,
     "4 layers, rate 0.003, warm-up": FASTER | WARM_UP,
     "4 layers, rate 0.003, pre-LN": FASTER | PRE_LN,
+    "4 layers, rate 0.003, pre-LN, dropout 0.2": FASTER | PRE_LN | {"model.dropout": 0.2},
 }
 
 
