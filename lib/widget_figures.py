@@ -69,7 +69,9 @@ def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
     """A sample token by token, each with its probability as a bar."""
     figure, axes = plt.subplots(figsize=(max(3.0, 0.22 * len(tokens) + 1), 1.9))
     axes.bar(range(len(tokens)), [p for _, p in tokens], color=plots.BLUE)
-    axes.set_xticks(range(len(tokens)), [token.replace(" ", "␣").strip("<>") for token, _ in tokens], fontsize=8)
+    shown = [token.replace(" ", "␣").replace("\n", "⏎").strip("<>") for token, _ in tokens]
+    words = max(map(len, shown)) > 3
+    axes.set_xticks(range(len(tokens)), shown, fontsize=7 if words else 8, rotation=90 if words else 0)
     axes.set(ylim=(0, 1.05), ylabel="probability")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="x", visible=False)

@@ -98,14 +98,14 @@ class Sampler(Panel):
     def change_network(self) -> None:
         """Show the controls of its task, and ask it."""
         data = load(self.paths[self.checkpoint.value])[2].data
-        is_text, before = data.task == "text", self.prompt.value
+        is_text, before = data.task != "arithmetic", self.prompt.value
         self.options.layout.display = None if is_text else "none"
         self.equation.layout.display = "none" if is_text else None
         self.prompt.description = "prompt" if is_text else "or type"
         if not is_text:
             self.operation.value = data.operation
             self.compose()
-        elif self.task != "text":
+        elif self.task in ("", "arithmetic"):
             self.prompt.value = ""
         self.task = data.task
         if self.prompt.value == before:  # else it has been asked already
@@ -125,7 +125,7 @@ class Sampler(Panel):
 
     def ask(self) -> None:
         model, tokenizer, config = load(self.paths[self.checkpoint.value])
-        if config.data.task == "text":
+        if config.data.task != "arithmetic":
             options = {"temperature": self.temperature.value, "top_k": self.top_k.value or None}
             tokens = inference.spell(
                 model, tokenizer, self.prompt.value, self.length.value, seed=self.seed.value, **options
