@@ -59,7 +59,7 @@ def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> tuple[Tenso
     """Logits (N, V) and targets (N,), row by row, of all scored tokens, and perhaps of others."""
     drops = model.config.dropout and model.training
     sharing = isinstance(model, Transformer) and not drops and not batch.tokens.is_cuda  # the search would stall a GPU
-    if sharing and scoring != "most":
+    if sharing and scoring in ("last", "few"):
         scored = batch.targets != IGNORE
         return fast.logits_of_scored(model, batch.tokens, scored), batch.targets[scored]
     if scoring == "last":

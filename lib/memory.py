@@ -126,11 +126,7 @@ class Ledger(TorchDispatchMode):
 
 
 def make_objective(network: Network, config: RunConfig, ledger: Ledger) -> Objective:
-    """The Objective of a corpus, which from the features on counts as logits.
-
-    For whole logits the scoring is "most", which takes the plain way as on a GPU: on a CPU "all" would look in the
-    tokens for prefixes that sequences share, and there are no tokens to look at.
-    """
+    """The Objective of a corpus, which from the features on counts as logits."""
     features: Callable[[Tensor], Tensor] = network.features
 
     def watched(states: Tensor) -> Tensor:
@@ -139,7 +135,7 @@ def make_objective(network: Network, config: RunConfig, ledger: Ledger) -> Objec
         return x
 
     network.features = watched
-    return Objective(network, "most" if config.train.whole_logits else "all", config.train)
+    return Objective(network, "all", config.train)
 
 
 def one_part(objective: Objective, batch: Batch, ledger: Ledger) -> dict[str, int]:
