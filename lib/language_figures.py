@@ -1,6 +1,7 @@
 """Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,14 +33,15 @@ AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "op
 
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
     """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
-    for (name, runs), color in zip(cells.items(), plots.COLORS, strict=False):
+    looks = zip(plots.COLORS, cycle(("-", (0, (3, 2)))), strict=False)  # a dashed line shows the one that it covers
+    for (name, runs), (color, dash) in zip(cells.items(), looks, strict=False):
         xs = [places(run, along) for run in runs]
         ys = [run.metrics[f"{split}_{metric}"] for run in runs]
         for x, y in zip(xs, ys, strict=True):
             axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
         n = min(map(len, xs))  # one that diverged has fewer
         middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
-        axes.plot(*middle, color=color, label=name)
+        axes.plot(*middle, color=color, ls=dash, label=name)
     axes.set_xlabel(AXIS[along])
 
 
@@ -52,15 +54,17 @@ def grid(columns: Mapping[str, Cells], along: str, splits: Sequence[str] = ("tra
     """Perplexity of several groups of cells, a column each, a row for each split; the unigram floor dotted."""
     size = (2.5 * len(columns) + 0.9, 2.1 * len(splits) + 0.5)
     figure, panels = plt.subplots(len(splits), len(columns), figsize=size, sharey=True, squeeze=False)
-    for row, split in zip(panels, splits, strict=True):
+    for place, split in enumerate(splits):
+        row = panels[place]
         for axes, (title, cells) in zip(row, columns.items(), strict=True):
             curves(axes, cells, split, along)
             dotted_floor(axes, next(iter(cells.values()))[0], split)
             perplexity_axis(axes, f"{'validation' if split == 'val' else split} perplexity")
             axes.label_outer(remove_inner_ticks=False)
-            if row is panels[0]:
+            if place == 0:
                 axes.set_title(title)
-                axes.legend(fontsize=7, handlelength=1.2)
+                many = {"ncols": 2, "loc": "upper right"} if len(cells) > 4 else {}
+                axes.legend(fontsize=7, handlelength=1.6, **many)
     return figure
 
 
@@ -87,16 +91,18 @@ def by_step_and_clock(cells: Cells, split: str = "val", metric: str = "loss") ->
     return figure
 
 
-def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]], unit: float = 1e9) -> None:
-    """What the memory of a training step is made of, a bar per setting, in units of `unit` bytes."""
+def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
+    """What the memory of a training step is made of, a bar per setting; a diamond for the most that is held at once."""
     left = np.zeros(len(budgets))
-    parts = list(next(iter(budgets.values())))
+    parts = [part for part in next(iter(budgets.values())) if part != "peak"]
     for part, color in zip(parts, plots.COLORS, strict=False):
-        width = np.array([budget[part] for budget in budgets.values()]) / unit
+        width = np.array([budget[part] for budget in budgets.values()]) / 1e9
         axes.barh(range(len(budgets)), width, left=left, color=color, label=part, height=0.6)
         left += width
-    for row, total in enumerate(left):
-        axes.text(total, row, f" {total:.1f}", va="center", fontsize=8)
+    for row, budget in enumerate(budgets.values()):
+        peak = budget["peak"] / 1e9
+        axes.plot(peak, row, color="k", marker="D", ms=4, ls="", label="at once, at most" if row == 0 else None)
+        axes.text(max(peak, left[row]), row, f"  {peak:.1f}", va="center", fontsize=8)
     axes.set(yticks=range(len(budgets)), yticklabels=list(budgets), xlabel="GB")
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
