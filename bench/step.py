@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from lib import fast, presets
-from lib.data import IGNORE, Batch
+from lib.data import IGNORE, Batch, batch_rows
+from lib.datasets import load_data
 from lib.evaluate import evaluate
 from lib.machine import keep_freed_memory
 from lib.model import Transformer
 from lib.optim import Optimizer
-from lib.train import batch_rows, load_data
 
 ROUNDS, WARM_UP = 30, 5
 CONFIG = presets.DIVISION

@@ -16,13 +16,14 @@ import numpy as np
 from lib import archive, checkpoint, distributed, stats
 from lib.backends import check_backends
 from lib.config import RunConfig
+from lib.datasets import check, load_data
 from lib.fields import UserError
 from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
 from lib.tracker import COLUMNS, OF_A_CORPUS, Row, read_answers, read_csv
-from lib.train import Interrupted, describe, load_data, train
+from lib.train import Interrupted, describe, train
 
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 30  # an experiment of more runs than this is stored as one archive
@@ -206,8 +207,11 @@ def train_all(
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
         missing |= {root / experiment / config.id: config for config in new}
-    for config in {(c.data, c.model.context_length): c for c in missing.values()}.values():
-        load_data(config)  # complains of sequences that do not fit
+    for one in {config.data: config for config in missing.values()}.values():
+        data = load_data(one)
+        for config in missing.values():
+            if config.data == one.data:
+                check(config, data)
     for folder in {folder.parent for folder in missing}:
         try:
             folder.mkdir(parents=True, exist_ok=True)

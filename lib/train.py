@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lib import arithmetic, checkpoint, corpora, distributed, inference, networks, stats, text
+from lib import checkpoint, distributed, inference, networks, stats
 from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.data import IGNORE, Batch, Dataset, batch_rows
+from lib.datasets import load_data
 from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, stop_signal
@@ -24,26 +25,6 @@ from lib.tracker import ExperimentTracker, Row, write_atomically
 
 OnEval = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
-
-
-def load_data(config: RunConfig) -> Dataset:
-    """The data set of a config. Raises UserError if its sequences do not fit the model's context."""
-    data = {"arithmetic": arithmetic, "text": text, "corpus": corpora}[config.data.task].load(config.data)
-    if config.train.prompt:
-        if config.data.task != "corpus":
-            raise UserError(f"train.prompt = {config.train.prompt!r}: must be empty unless data.task = corpus")
-        data.tokenizer.encode(config.train.prompt)  # complains of what it cannot encode
-    if config.train.activation_checkpointing and config.model.kind != "transformer":
-        raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
-    if config.train.batch_size % (config.train.accumulation * distributed.size()):
-        allowed = f"divisible by {distributed.size()} processes and train.accumulation = {config.train.accumulation}"
-        raise UserError(f"train.batch_size = {config.train.batch_size}: must be {allowed}")
-    if config.train.keep_answers and data.scoring != "last":
-        raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
-    if data.longest > config.model.context_length:
-        allowed = f"at least {data.longest}, the longest sequence of the data"
-        raise UserError(f"model.context_length = {config.model.context_length}: must be {allowed}")
-    return data
 
 
 class Trainer:

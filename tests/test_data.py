@@ -3,10 +3,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import arithmetic, text, train
+from lib import arithmetic, datasets, text
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, batch_rows
 from lib.fields import UserError
+from lib.machine import ROOT
 from lib.tokenizer import CharacterTokenizer, NumberTokenizer, from_dict, to_dict
 
 PRIMES = [3, 5, 7, 11, 13, 31, 97, 113]
@@ -68,7 +69,7 @@ def test_split_depends_on_its_seed_alone() -> None:
 
 def test_splits_are_those_that_are_written_down() -> None:
     """report/splits/ is the data that every stored run was trained on."""
-    folder = train.__file__.replace("lib/train.py", "report/splits/")
+    folder = f"{ROOT}/report/splits/"
     for operation, name in (("+", "add"), ("-", "sub"), ("/", "div")):
         for p in (97, 113):
             for split, rows in arithmetic.split(DataConfig(operation=operation, p=p)).items():
@@ -117,7 +118,7 @@ def test_loss_floor_is_the_entropy_that_the_context_leaves() -> None:
 
 def test_sequences_longer_than_the_context_are_refused() -> None:
     with pytest.raises(UserError, match=r"model\.context_length = 3: must be at least 4"):
-        train.load_data(RunConfig().override({"model.context_length": 3}))
+        datasets.load_data(RunConfig().override({"model.context_length": 3}))
 
 
 @given(st.integers(1, 50), st.integers(1, 60), st.integers(0, 5))

@@ -11,12 +11,12 @@ from conftest import ROOT
 from lib import arithmetic, checkpoint, experiments, inference, networks, runs
 from lib.config import ModelConfig, RunConfig
 from lib.data import IGNORE
+from lib.datasets import load_data
 from lib.evaluate import evaluate, precision
 from lib.fields import UserError
 from lib.inference import answer, generate, parse_equation, sample
 from lib.runs import Run, run_live
 from lib.tokenizer import CharacterTokenizer
-from lib.train import load_data
 
 POSITIONS = ("learned", "sinusoidal", "rope", "none")
 

@@ -18,11 +18,12 @@ from conftest import ROOT, bare_metrics
 
 from lib import archive, checkpoint, networks, runs, stats
 from lib.config import RunConfig
+from lib.datasets import load_data
 from lib.evaluate import evaluation_steps
 from lib.fields import UserError
 from lib.machine import sole_use
 from lib.runs import Run, agreement, find, run_all, run_live, train_all
-from lib.train import Interrupted, Trainer, load_data, train
+from lib.train import Interrupted, Trainer, train
 
 
 def weights(folder: Path) -> bytes:
