@@ -16,7 +16,7 @@ notebooks: .venv/installed
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests
-	$(BIN)/python -m pytest --nbmake notebooks
+	$(BIN)/python -m pytest --numprocesses 2 --nbmake notebooks
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -94,10 +94,10 @@ def peak_memory_mb(device: str) -> float:
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
+def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
     """Makes the folder and holds a lock on it, which the system drops if the process dies. No lock on Windows.
 
-    Raises UserError if it cannot be made, or another process holds it.
+    Raises UserError if it cannot be made, or, unless it is to `wait`, if another process holds it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def sole_use(folder: Path) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(handle)
         raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None

@@ -10,7 +10,7 @@ import typst
 
 from lib import experiments
 from lib.fields import UserError, one_line_errors
-from lib.machine import ROOT
+from lib.machine import ROOT, sole_use
 from lib.runs import stored
 from lib.sweeps import MILESTONES, interval
 from lib.tracker import write_atomically, write_json
@@ -20,7 +20,7 @@ RESULTS = REPORT / "results.json"
 
 
 # what the report and the README's table tell
-SECTIONS = ("ablation", "add_sub", "data", "grokking", "inside", "sanity")
+SECTIONS = ("ablation", "add_sub", "data", "gpt2", "grokking", "inside", "lstm_vs_gpt", "sanity", "tinystories")
 STEPS = {name: text for name, text in MILESTONES.items() if name != "seconds"}
 
 
@@ -30,7 +30,8 @@ def results() -> dict[str, Any]:
 
 def record(section: str, values: Any) -> None:
     """Put a notebook's numbers under `section` of results.json, the only place the report takes numbers from."""
-    write_json(RESULTS, dict(sorted((results() | {section: values}).items())))
+    with sole_use(REPORT, wait=True):  # two notebooks may run at once
+        write_json(RESULTS, dict(sorted((results() | {section: values}).items())))
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
