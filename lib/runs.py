@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +15,15 @@ import numpy as np
 
 from lib import archive, checkpoint, distributed, stats
 from lib.backends import check_backends
-from lib.config import RunConfig
+from lib.config import DataConfig, RunConfig
+from lib.data import Dataset
 from lib.fields import UserError
 from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
 from lib.tracker import COLUMNS, OF_A_CORPUS, Row, read_answers, read_csv
-from lib.train import Interrupted, describe, load_data, train
+from lib.train import Interrupted, check_fit, describe, load_data, train
 
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 30  # an experiment of more runs than this is stored as one archive
@@ -206,8 +207,7 @@ def train_all(
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
         missing |= {root / experiment / config.id: config for config in new}
-    for config in {(c.data, c.model.context_length): c for c in missing.values()}.values():
-        load_data(config)  # complains of sequences that do not fit
+    check_all(missing.values())
     for folder in {folder.parent for folder in missing}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -226,8 +226,20 @@ def train_all(
         finally:
             for experiment, configs in plan.items():
                 ids = {config.id for config in configs}
-                if len(ids) > SWEEP and any(folder.parent.name == experiment for folder in missing):
+                trained = any(folder.parent.name == experiment for folder in missing)
+                if len(ids) > SWEEP and trained and distributed.rank() == 0:
                     archive.pack(root / experiment, ids)
+        distributed.wait()  # until the runs are where they stay
+
+
+def check_all(configs: Iterable[RunConfig]) -> None:
+    """Raises UserError if one of them cannot be trained on its data; each data set is loaded once."""
+    loaded: dict[DataConfig, Dataset] = {}
+    for config in configs:
+        if config.data in loaded:
+            check_fit(config, loaded[config.data])
+        else:
+            loaded[config.data] = load_data(config)
 
 
 def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precisi
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, stop_signal
 from lib.optim import Optimizer
+from lib.tokenizer import Tokenizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
 
 OnEval = Callable[[Row], None]
@@ -27,12 +28,16 @@ SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The data set of a config. Raises UserError if its sequences do not fit the model's context."""
+    """The data set of a config. Raises UserError if the config cannot be trained on it."""
     data = {"arithmetic": arithmetic, "text": text, "corpus": corpora}[config.data.task].load(config.data)
+    check_fit(config, data)
+    return data
+
+
+def check_fit(config: RunConfig, data: Dataset) -> None:
+    """Raises UserError if the data's sequences do not fit the model's context, or an option does not fit the data."""
     if config.train.prompt:
-        if config.data.task != "corpus":
-            raise UserError(f"train.prompt = {config.train.prompt!r}: must be empty unless data.task = corpus")
-        data.tokenizer.encode(config.train.prompt)  # complains of what it cannot encode
+        check_prompt(config, data.tokenizer)
     if config.train.activation_checkpointing and config.model.kind != "transformer":
         raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
     if config.train.batch_size % (config.train.accumulation * distributed.size()):
@@ -43,7 +48,19 @@ def load_data(config: RunConfig) -> Dataset:
     if data.longest > config.model.context_length:
         allowed = f"at least {data.longest}, the longest sequence of the data"
         raise UserError(f"model.context_length = {config.model.context_length}: must be {allowed}")
-    return data
+
+
+def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:
+    prompt = config.train.prompt
+    if config.data.task != "corpus":
+        raise UserError(f"train.prompt = {prompt!r}: must be empty unless data.task = corpus")
+    try:
+        n_tokens = len(tokenizer.encode(prompt))
+    except UserError as error:
+        raise UserError(f"train.prompt = {prompt!r}: {error}") from None
+    room = config.model.context_length - (tokenizer.bos is not None)
+    if n_tokens > room:
+        raise UserError(f"train.prompt = {prompt!r}: {n_tokens} tokens; must be at most {room}")
 
 
 class Trainer:
@@ -62,8 +79,6 @@ class Trainer:
         self.objective: nn.Module = Objective(self.model, self.scoring, config.train)
         if distributed.size() > 1:
             self.objective = DistributedDataParallel(self.objective)  # averages the gradients of the processes
-            if distributed.rank():
-                torch.manual_seed(config.seed + distributed.rank())  # for other dropout than the first one's
         self.optimizer = Optimizer(self.model, config, device)
         self.tracker = ExperimentTracker(folder, config, device, backends)
         self.eval_steps = evaluation_steps(config.train)
@@ -123,7 +138,7 @@ class Trainer:
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
-        finite = torch.stack(self.losses).isfinite().tolist() if self.losses else []
+        finite = distributed.total(torch.stack(self.losses)).isfinite().tolist() if self.losses else []
         if not all(finite):
             raise Diverged(self.step - len(finite) + finite.index(False) + 1)
 
@@ -243,6 +258,7 @@ class Trainer:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.folder / "state.pt", buffer.getvalue())
+        self.draw_apart()
 
     def load_state(self) -> None:
         path = self.folder / "state.pt"
@@ -260,7 +276,13 @@ class Trainer:
             self.tracker.rewind(self.step, state["time_s"])
         except Exception:  # whatever torch makes of a damaged file, or of one from another version
             raise UserError(f"{path}: damaged, or of another version; delete it to begin the run again") from None
+        self.draw_apart()
         self.tracker.note(f"resumed at step {self.step}")
+
+    def draw_apart(self) -> None:
+        """Other dropout in each further process than in the first, from a saved step on; the same if resumed there."""
+        if distributed.rank():
+            torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1_009 + distributed.rank())
 
 
 class Diverged(Exception):
