@@ -11,7 +11,10 @@ from pathlib import Path
 from lib.backends import FOLDERS
 from lib.fields import UserError
 
-KEPT = ("config.json", "env.json", "metrics.csv", "summary.json", "train.log", "answers.npz")  # not the weights
+KEPT = (  # not the weights
+    *("config.json", "env.json", "metrics.csv", "summary.json", "train.log"),
+    *("answers.npz", "samples.json"),
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
 
 

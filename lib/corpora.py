@@ -133,7 +133,7 @@ def load(config: DataConfig) -> Dataset:
     Raises UserError if a split has fewer tokens than one window.
     """
     paths = files(config.corpus)
-    tokenizer = find_tokenizer(config, paths.get("train") or paths["all"])
+    tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
     ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
     per_token = {split: paths[split].stat().st_size / max(1, len(ids[split])) for split in paths}
     if "all" in ids:
@@ -173,8 +173,11 @@ def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, flo
     return losses
 
 
-def find_tokenizer(config: DataConfig, path: Path) -> Tokenizer:
-    """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once."""
+def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
+    """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once.
+
+    The characters are those of `others` as well: whatever is not among them could not be encoded.
+    """
     if config.tokenizer in VOCABULARIES:
         vocabulary = VOCABULARIES[config.tokenizer]
         found = {part: find(vocabulary, name, digest) for part, (name, digest) in vocabulary.files.items()}
@@ -182,7 +185,8 @@ def find_tokenizer(config: DataConfig, path: Path) -> Tokenizer:
             return gpt1.load(found["ids"], found["merges"])
         return BytePairTokenizer.of(bpe.gpt2(found["merges"], found["ids"]))
     if config.tokenizer == "character":
-        return CharacterTokenizer("".join(sorted(set().union(*bpe.blocks(path)))))
+        texts = (block for each in {path, *others} for block in bpe.blocks(each))
+        return CharacterTokenizer("".join(sorted(set().union(*texts))))
     kept = CACHE / "vocabularies" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
     if not kept.exists():
         tokens = bpe.learn(bpe.count_pieces(bpe.blocks(path)), config.vocab_size - 1)  # one is the end of a document

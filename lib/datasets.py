@@ -1,19 +1,32 @@
 """The data set of a config, and whether a config's parts go together."""
 
+from collections.abc import Iterable
+
 from lib import arithmetic, corpora, distributed, text
-from lib.config import RunConfig
+from lib.config import DataConfig, RunConfig
 from lib.data import Dataset
 from lib.fields import UserError
+from lib.tokenizer import Tokenizer
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The data set of a config. Raises UserError if the rest of the config does not go with it."""
+    """The data set of a config. Raises UserError if the config cannot be trained on it."""
     data = {"arithmetic": arithmetic, "text": text, "corpus": corpora}[config.data.task].load(config.data)
-    check(config, data)
+    check_fit(config, data)
     return data
 
 
-def check(config: RunConfig, data: Dataset) -> None:
+def check_all(configs: Iterable[RunConfig]) -> None:
+    """Raises UserError if one of them cannot be trained on its data; each data set is loaded once."""
+    loaded: dict[DataConfig, Dataset] = {}
+    for config in configs:
+        if config.data in loaded:
+            check_fit(config, loaded[config.data])
+        else:
+            loaded[config.data] = load_data(config)
+
+
+def check_fit(config: RunConfig, data: Dataset) -> None:
     """Raises UserError if model or training cannot work on this data, or not in so many processes."""
     model, train = config.model, config.train
     if data.longest > model.context_length:
@@ -22,11 +35,22 @@ def check(config: RunConfig, data: Dataset) -> None:
     if train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if train.prompt:
-        if config.data.task != "corpus":
-            raise UserError(f"train.prompt = {train.prompt!r}: must be empty unless data.task = corpus")
-        data.tokenizer.encode(train.prompt)  # complains of what it cannot encode
+        check_prompt(config, data.tokenizer)
     if train.activation_checkpointing and model.kind != "transformer":
         raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
     if train.batch_size % (train.accumulation * distributed.size()):
         allowed = f"divisible by {distributed.size()} processes times train.accumulation = {train.accumulation}"
         raise UserError(f"train.batch_size = {train.batch_size}: must be {allowed}")
+
+
+def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:
+    prompt = config.train.prompt
+    if config.data.task != "corpus":
+        raise UserError(f"train.prompt = {prompt!r}: must be empty unless data.task = corpus")
+    try:
+        n_tokens = len(tokenizer.encode(prompt))
+    except UserError as error:
+        raise UserError(f"train.prompt = {prompt!r}: {error}") from None
+    room = config.model.context_length - (tokenizer.bos is not None)
+    if n_tokens > room:
+        raise UserError(f"train.prompt = {prompt!r}: {n_tokens} tokens; must be at most {room}")

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from lib import fast
 from lib.config import TrainConfig
 from lib.data import IGNORE, Batch, Scoring, Windows
-from lib.model import Transformer
+from lib.model import Transformer, to_logits
 from lib.networks import Network
 
 EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; changes the last bits at most
@@ -48,7 +48,8 @@ def chunked_loss(network: Network, batch: Batch) -> Tensor:
         return F.linear_cross_entropy(features, weight, targets, options=nn.LinearCrossEntropyOptions()).float()
 
     def loss(part: Tensor, of_part: Tensor) -> Tensor:
-        return F.cross_entropy(F.linear(part, weight).float(), of_part, reduction="sum")
+        logits = to_logits(F.linear(part, weight).float(), network.config)
+        return F.cross_entropy(logits, of_part, reduction="sum")
 
     rows = max(1, EVAL_LOGITS // len(weight))
     parts = zip(features.split(rows), targets.split(rows), strict=True)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.config import ModelConfig
+from lib.model import to_logits
 
 
 class LSTM(nn.Module):
@@ -74,7 +75,7 @@ class LSTM(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """States (…, H) to logits (…, V)."""
-        return F.linear(self.features(states), self.output_weight)
+        return to_logits(F.linear(self.features(states), self.output_weight), self.config)
 
 
 class LSTMCache:

@@ -102,14 +102,9 @@ class Transformer(nn.Module):
         return self.embed.weight if self.config.tied else self.unembed.weight
 
     def logits(self, x: Tensor) -> Tensor:
-        """Last states (…, D) to logits (…, V), whose softmax is the prediction; in float32 under autocast, too.
-
-        StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|): it grows
-        linearly in z instead of exponentially, so that float32 does not lose small probabilities.
-        """
+        """Last states (…, D) to logits (…, V), whose softmax is the prediction; in float32 under autocast, too."""
         with torch.autocast(x.device.type, enabled=False):
-            z = F.linear(self.features(x), self.output_weight)
-        return z.sign() * z.abs().log1p() if self.config.output == "stablemax" else z
+            return to_logits(F.linear(self.features(x), self.output_weight), self.config)
 
 
 class TransformerCache:
@@ -220,6 +215,15 @@ class FeedForward(nn.Module):
         if self.gate is None:
             return self.down(self.activation(self.up(x)))
         return self.down(self.activation(self.gate(x)) * self.up(x))  # Shazeer 2020, arXiv 2002.05202
+
+
+def to_logits(z: Tensor, config: ModelConfig) -> Tensor:
+    """Products with the output layer's rows to logits, whose softmax is the prediction.
+
+    StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|): it grows linearly in z
+    instead of exponentially, so that float32 does not lose small probabilities.
+    """
+    return z.sign() * z.abs().log1p() if config.output == "stablemax" else z
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

@@ -16,7 +16,7 @@ import numpy as np
 from lib import archive, checkpoint, distributed, stats
 from lib.backends import check_backends
 from lib.config import RunConfig
-from lib.datasets import check, load_data
+from lib.datasets import check_all
 from lib.fields import UserError
 from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
@@ -207,11 +207,7 @@ def train_all(
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
         missing |= {root / experiment / config.id: config for config in new}
-    for one in {config.data: config for config in missing.values()}.values():
-        data = load_data(one)
-        for config in missing.values():
-            if config.data == one.data:
-                check(config, data)
+    check_all(missing.values())
     for folder in {folder.parent for folder in missing}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -230,8 +226,10 @@ def train_all(
         finally:
             for experiment, configs in plan.items():
                 ids = {config.id for config in configs}
-                if len(ids) > SWEEP and any(folder.parent.name == experiment for folder in missing):
+                trained = any(folder.parent.name == experiment for folder in missing)
+                if len(ids) > SWEEP and trained and distributed.rank() == 0:
                     archive.pack(root / experiment, ids)
+        distributed.wait()  # until the runs are where they stay
 
 
 def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str]) -> None:

@@ -43,8 +43,6 @@ class Trainer:
         self.objective: nn.Module = Objective(self.model, self.scoring, config.train)
         if distributed.size() > 1:
             self.objective = DistributedDataParallel(self.objective)  # averages the gradients of the processes
-            if distributed.rank():
-                torch.manual_seed(config.seed + distributed.rank())  # for other dropout than the first one's
         self.optimizer = Optimizer(self.model, config, device)
         self.tracker = ExperimentTracker(folder, config, device, backends)
         self.eval_steps = evaluation_steps(config.train)
@@ -104,7 +102,7 @@ class Trainer:
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
-        finite = torch.stack(self.losses).isfinite().tolist() if self.losses else []
+        finite = distributed.total(torch.stack(self.losses)).isfinite().tolist() if self.losses else []
         if not all(finite):
             raise Diverged(self.step - len(finite) + finite.index(False) + 1)
 
@@ -224,6 +222,7 @@ class Trainer:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.folder / "state.pt", buffer.getvalue())
+        self.draw_apart()
 
     def load_state(self) -> None:
         path = self.folder / "state.pt"
@@ -241,7 +240,13 @@ class Trainer:
             self.tracker.rewind(self.step, state["time_s"])
         except Exception:  # whatever torch makes of a damaged file, or of one from another version
             raise UserError(f"{path}: damaged, or of another version; delete it to begin the run again") from None
+        self.draw_apart()
         self.tracker.note(f"resumed at step {self.step}")
+
+    def draw_apart(self) -> None:
+        """Other dropout in each further process than in the first, from a saved step on; the same if resumed there."""
+        if distributed.rank():
+            torch.manual_seed((self.config.seed * 1_000_003 + self.step) * 1_009 + distributed.rank())
 
 
 class Diverged(Exception):

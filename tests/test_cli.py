@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from lib import cli, runs
 from lib.config import RunConfig
-from lib.experiments import ALL
+from lib.experiments import ALL, ON_A_GPU
 from lib.fields import UserError
 
 QUICK = ["--data.p", 11, "--model.d_model", 16, "--model.d_ff", 32, "--train.max_steps", 20, "--train.batch_size", 16]
@@ -46,7 +46,7 @@ def test_help_names_every_field_and_list_every_experiment(command) -> None:
     shown = command("lib.train", "--help").stdout
     assert all(f"--{name} " in shown for name in RunConfig.options())
     listed = command("lib.train", "--list").stdout
-    assert [line.split()[0] for line in listed.splitlines()] == list(ALL)
+    assert [line.split()[0] for line in listed.splitlines()] == list(ALL | ON_A_GPU)
 
 
 def test_a_reader_may_leave_early() -> None:

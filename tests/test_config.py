@@ -52,6 +52,9 @@ def test_id_survives_new_fields() -> None:
     assert RunConfig.from_dict(stored).id == RunConfig(seed=3).id
 
 
+CORPUS = {"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -76,6 +79,17 @@ def test_id_survives_new_fields() -> None:
         ({"train.stop_at": 2}, ["train.stop_at", "2", "from 0 to 1"]),
         ({"data.task": "text", "data.text": ""}, ["data.text", "at least one character"]),
         ({"data.task": "text", "data.window": 99}, ["data.window", "99", "the text's length"]),
+        (CORPUS | {"data.tokenizer": "number"}, ["data.tokenizer", "'number'", "character, bpe, gpt1 or gpt2"]),
+        (CORPUS | {"data.tokenizer": "gpt3"}, ["data.tokenizer", "'gpt3'", "bpe, gpt1, gpt2", "did you mean gpt"]),
+        (CORPUS | {"data.window": 0}, ["data.window", "0", "at least 1 for a corpus"]),
+        (CORPUS | {"data.vocab_size": 256}, ["data.vocab_size", "256", "from 257", "to 100000"]),
+        (CORPUS | {"data.val_fraction": 1}, ["data.val_fraction", "1", "above 0 and below 1"]),
+        (CORPUS | {"data.train_tokens": 8}, ["data.train_tokens", "8", "0, or more than data.window = 8"]),
+        (CORPUS | {"data.eval_tokens": -9}, ["data.eval_tokens", "-9", "0, or more than data.window = 8"]),
+        ({"data.tokenizer": "bpe"}, ["data.tokenizer", "'bpe'", "number or character for equations"]),
+        ({"train.batch_size": 16, "train.accumulation": 3}, ["train.accumulation", "3", "a divisor of", "= 16"]),
+        ({"train.accumulation": 0}, ["train.accumulation", "0", "at least 1"]),
+        ({"train.precision": "flaot16"}, ["train.precision", "'flaot16'", "bfloat16, float16", "did you mean"]),
     ],
 )
 def test_bad_values_name_field_value_and_what_is_allowed(changes: dict[str, object], words: list[str]) -> None:

@@ -274,7 +274,7 @@ def test_a_sweep_is_packed_and_opens_like_folders(
     assert [path.name for path in tmp_path.iterdir() if path.name != "folders"] == ["x.zip"]
     packed = (tmp_path / "x.zip").read_bytes()
     names = set(zipfile.ZipFile(tmp_path / "x.zip").namelist())
-    assert {name.partition("/")[2] for name in names} == set(archive.KEPT) - {"answers.npz"}
+    assert {name.partition("/")[2] for name in names} == set(archive.KEPT) - {"answers.npz", "samples.json"}
     for config, run in zip(configs, folders, strict=False):
         archived = find("x", config, tmp_path)
         assert archived.config == config and "done" in archived.log
