@@ -3,12 +3,14 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typst
 
 from lib import experiments
+from lib.comparison import ranged
 from lib.fields import UserError, one_line_errors
 from lib.machine import ROOT, sole_use
 from lib.runs import stored
@@ -124,8 +126,43 @@ def results_table(results: dict[str, Any]) -> list[str]:
     )
     spectra = " and ".join(f"{inside['networks']['1 layer'][name]:.2f}" for name in ("gini", "gini_integers"))
     rows.append(("Spectrum of the embedding: Gini, along logarithms and integers", spectra, "mechanism"))
+    rows += language_rows(results)
     head = ["| what | result | repeat it with `python -m lib.train …` |", "| --- | --- | --- |"]
     return head + [f"| {what} | {told} | `{name} --fresh` |" for what, told, name in rows]
+
+
+def language_rows(results: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The rows of the language models: what, result, experiment."""
+    twelve, stories, gpt2 = (results[key] for key in ("lstm_vs_gpt", "tinystories", "gpt2"))
+    one_layer = {"LSTM": ("1", "2", "3", "4"), "GPT": ("5", "6", "7", "8")}
+
+    def tests(cells: dict[str, Any], numbers: Sequence[str]) -> str:
+        """The lowest of the test perplexities, by the validation split."""
+        best = min((cells[number] for number in numbers), key=lambda cell: cell["val_loss"][0])
+        return ranged(best["test_ppl"])
+
+    def both(cells: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {tests(cells, numbers)}" for name, numbers in one_layer.items())
+
+    floor = twelve["cells"]["1"]["test_floor"]
+    best = min(stories["cells"], key=lambda name: stories["cells"][name]["val_loss"][0])
+    told = [f"{name} {ranged(stories['cells'][name]['val_loss'], 3)}" for name in dict.fromkeys(("baseline", best))]
+    small = gpt2["small"]
+    return [
+        (
+            "A part of WikiText-2, one layer, learning rate 0.001",
+            f"test perplexity {both(twelve['cells'])}; unigram {floor:.0f}",
+            "lstm_vs_gpt",
+        ),
+        ("… each optimiser at its own rate", f"test perplexity {both(twelve['fair'])}", "lstm_vs_gpt_tuned"),
+        ("TinyStories, a small model", f"validation loss {', '.join(told)} nats per token", "tinystories"),
+        (
+            "GPT-2 scaled down, on TinyStories",
+            f"validation perplexity {small['val_ppl'][0]:.1f}, {small['val_bpb'][0]:.2f} bits per byte",
+            "gpt2_small",
+        ),
+        ("GPT-2 medium; large; 07 and 08 in full size", "not run: they take a GPU", "gpt2_medium --device cuda"),
+    ]
 
 
 def fill_readme() -> None:
