@@ -129,7 +129,7 @@ def check_special(text: str, special: Special) -> None:
     if special not in get_args(Special):
         raise UserError(f"special = {special!r}: must be one of {', '.join(get_args(Special))}")
     if special == "refuse" and END in text:
-        ways = 'special = "text" for its characters, "token" for the end of a document'
+        ways = "special = text for its characters, token for the end of a document"
         raise UserError(f"{END!r} in {text!r}: must not be there, unless you say what is meant: {ways}")
 
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from lib import arithmetic, checkpoint
+from lib.bpe import Special
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
 from lib.fields import Parser, UserError, one_line_errors
 from lib.machine import check_device
 from lib.networks import Cache, Network
-from lib.tokenizer import CharacterTokenizer, Tokenizer
+from lib.tokenizer import BytePairTokenizer, CharacterTokenizer, GPT1Tokenizer, Tokenizer
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -96,16 +97,21 @@ def sample(
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int | None = None,
+    special: Special = "refuse",
 ) -> list[str]:
-    """`samples` texts of at most `n_tokens` new tokens, each beginning with `prompt` and ending before <eos>."""
+    """`samples` texts of at most `n_tokens` new tokens, each beginning with `prompt` and ending before <eos>.
+
+    `special`: what "<|endoftext|>" in the prompt is (lib.bpe). GPT-1's tokens give the prompt back in lower case.
+    """
     if samples < 1:
         raise UserError(f"samples = {samples}: must be at least 1")
-    ids = encode_prompt(model, tokenizer, prompt)
+    ids = encode_prompt(model, tokenizer, prompt, special)
     tokens = torch.tensor([ids] * samples, device=next(model.parameters()).device)
     options = dict(temperature=temperature, top_k=top_k, eos=tokenizer.eos, seed=seed)
     new = torch.stack([ids for ids, _ in generate(model, tokens, n_tokens, **options)], 1).tolist()
     ends = [row.index(tokenizer.eos) if tokenizer.eos in row else len(row) for row in new]
-    return [prompt + tokenizer.decode(row[:end]) for row, end in zip(new, ends, strict=True)]
+    given = ids[tokenizer.bos is not None :]  # decoded with what follows: a character may have bytes in both
+    return [tokenizer.decode(given + row[:end]) for row, end in zip(new, ends, strict=True)]
 
 
 def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any) -> list[tuple[str, float]]:
@@ -115,12 +121,15 @@ def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **op
     return [("<eos>" if token == tokenizer.eos else tokenizer.decode([token]), p) for token, p in new]
 
 
-def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids of <bos> and the prompt. Raises UserError if the model cannot read that many."""
-    ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + tokenizer.encode(prompt)
+def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str, special: Special = "refuse") -> list[int]:
+    """The ids of <bos> and the prompt. Raises UserError if the model cannot read that many, or what it stands for."""
+    if special != "refuse" and not isinstance(tokenizer, BytePairTokenizer | GPT1Tokenizer):
+        raise UserError(f"special = {special!r}: must be 'refuse' for a network without byte pairs")
+    given = tokenizer.encode(prompt) if special == "refuse" else tokenizer.encode(prompt, special)
+    ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + given
     if len(ids) > model.config.context_length:
-        room = model.config.context_length - len(ids) + len(tokenizer.encode(prompt))
-        raise UserError(f"prompt {prompt!r}: {len(tokenizer.encode(prompt))} tokens; must be at most {room}")
+        room = model.config.context_length - len(ids) + len(given)
+        raise UserError(f"prompt {prompt!r}: {len(given)} tokens; must be at most {room}")
     return ids
 
 
@@ -202,6 +211,8 @@ def parser() -> Parser:
     result.add_argument("--temperature", type=float, help="text: 0 takes the likeliest (default 1)")
     result.add_argument("--top-k", type=int, help="text: draw from the k likeliest tokens only")
     result.add_argument("--samples", type=int, help="text: how many (default 1)")
+    special = "text: what <|endoftext|> in the prompt is: refuse it (default), text, or token"
+    result.add_argument("--special", help=special)
     result.add_argument("--seed", type=int, help="makes the sample, or the choice of equations, repeatable")
     result.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     return result
@@ -215,12 +226,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"N = {args.n}: must be at least 1")
     model, tokenizer, config = checkpoint.load_weights(Path(args.path), args.device)
     if config.data.task != "arithmetic":
-        options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
+        options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed", "special")}
         given = {name: value for name, value in options.items() if value is not None}
         for text in sample(model, tokenizer, args.prompt or "", args.n or DEFAULT_TOKENS, **given):
             print(text)
     else:
-        for name in ("samples", "temperature", "top_k"):
+        for name in ("samples", "temperature", "top_k", "special"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
         if args.prompt is not None:
