@@ -25,7 +25,7 @@ TWELVE = {
     12: ("transformer", 4, "adamw"),
 }
 # tried beside the 1e-3 that all twelve have
-RATES = {"adam": (3e-4, 3e-3, 1e-2, 3e-2), "sgd": (0.1, 1.0, 3.0, 10.0), "momentum": (0.01, 0.1, 0.3, 1.0)}
+RATES = {"adam": (3e-4, 3e-3, 1e-2, 3e-2), "sgd": (0.1, 1.0, 3.0, 10.0), "momentum": (0.01, 0.1, 1.0, 3.0)}
 RATES["adamw"] = RATES["adam"]
 EPOCHS, BATCH, WINDOW = 10, 16, 256
 GPT1_BLOCKS = {"model.norm_placement": "post"}
