@@ -85,7 +85,8 @@ class WandB:
         self.exit_code = 1  # until it is finished
         self.last = self.run.starting_step - 1
         if rows and self.logged_step.exists():
-            self.last = max(self.last, int(self.logged_step.read_text()))
+            with suppress(ValueError):  # cut off as it was written: then W&B itself drops what it has
+                self.last = max(self.last, int(self.logged_step.read_text()))
 
     def begin(self, folder: Path, config: RunConfig, resumed: bool) -> Any:
         quiet = {"silent": True, "console": "off"}

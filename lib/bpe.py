@@ -34,8 +34,9 @@ def blocks(path: Path) -> Iterator[str]:
     with open(path, encoding="utf-8", errors="replace", newline="") as file:
         rest = ""
         while read := file.read(BLOCK):
+            new = max(0, len(rest) - 2)
             rest += read
-            last = regex.search(r"(?r)\S\n", rest)  # searched for from the end
+            last = regex.search(r"(?r)\S\r?\n", rest, pos=new)  # searched for from the end
             cut = last.start() + 1 if last else 0
             yield rest[:cut]
             rest = rest[cut:]

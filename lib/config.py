@@ -24,7 +24,9 @@ class DataConfig(Section):
     operation: Literal["+", "-", "/"] = option("/", "the operation o in a o b = c (mod p)")
     p: int = option(97, "the modulus; prime for division")
     train_fraction: float = option(0.5, "share of all equations to train on")
-    val_fraction: float = option(0.1, "share of all equations to tune on; the rest is the test split")
+    val_fraction: float = option(
+        0.1, "share of all equations to tune on, the rest is the test split; or the end of a corpus in one file"
+    )
     split_seed: int = option(0, "seed of the one permutation that makes the splits; apart from the run's own seed")
     skip_zero: bool = option(False, "leave out all equations with a = 0, which division cannot reach by logarithms")
     tokenizer: Literal["number", "character", "bpe", "gpt1", "gpt2"] = option(
@@ -124,19 +126,6 @@ PAPER = {
     "optim.decay": "all",
 }
 """Fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code)."""
-
-
-GPT1 = {"model.norm_placement": "post", "model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072}
-"""GPT-1's blocks (Radford et al. 2018): the starter's, normalised after each sublayer."""
-
-
-def gpt2(emb_dim: int, n_heads: int, n_layers: int, qkv_bias: bool = False) -> dict[str, Any]:
-    """GPT-2's blocks (Radford et al. 2019) in its names, the output layer untied as in the logged runs."""
-    sizes = {"model.d_model": emb_dim, "model.d_ff": 4 * emb_dim, "model.n_heads": n_heads, "model.n_layers": n_layers}
-    return sizes | {"model.qkv_bias": qkv_bias, "model.tied": False, "model.context_length": 1024}
-
-
-GPT2_MEDIUM, GPT2_LARGE = gpt2(1024, 16, 24), gpt2(1280, 20, 36)
 
 
 @dataclass(frozen=True)

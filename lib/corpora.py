@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from lib.tokenizer import BytePairTokenizer, CharacterTokenizer, Tokenizer
 from lib.tracker import write_atomically
 
 CACHE = ROOT / ".cache"
+VERSION = 1  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,24 @@ def sha256(path: Path) -> str:
 def load(config: DataConfig) -> Dataset:
     """A corpus as windows of token ids. A text in one file is cut: its last `val_fraction` is the validation split.
 
-    Raises UserError if a split has fewer tokens than one window.
+    The vocabulary, and the bytes per token, are then those of the whole file. Raises UserError if a split has fewer
+    tokens than one window, or a file cannot be read or kept.
     """
+    try:
+        return cut(config)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read or written ({error.strerror})") from None
+
+
+def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
+    """Raises UserError if a text of one's own is no longer what a run with these facts was trained on."""
+    path = Path(config.corpus)
+    if config.corpus not in CORPORA and path.is_file() and facts["sha256"] != {"all": sha256(path)}:
+        raise UserError(f"{path}: has changed since a stored run was trained on it; use --fresh to train it again")
+
+
+def cut(config: DataConfig) -> Dataset:
+    """The same, with OSErrors as they come."""
     paths = files(config.corpus)
     tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
     ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
@@ -151,6 +169,7 @@ def load(config: DataConfig) -> Dataset:
         asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
         splits[split] = Windows(of_split, config.window, min(n, asked))
     facts = {
+        "sha256": {split: sha256(path) for split, path in paths.items()},
         "bytes_per_token": per_token,
         "unigram_loss": unigram_losses(splits, tokenizer.vocab_size),
         "tokens": {split: len(of_split) for split, of_split in ids.items()},
@@ -187,7 +206,7 @@ def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
     if config.tokenizer == "character":
         texts = (block for each in {path, *others} for block in bpe.blocks(each))
         return CharacterTokenizer("".join(sorted(set().union(*texts))))
-    kept = CACHE / "vocabularies" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
+    kept = CACHE / f"vocabularies{VERSION}" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
     if not kept.exists():
         tokens = bpe.learn(bpe.count_pieces(bpe.blocks(path)), config.vocab_size - 1)  # one is the end of a document
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -202,12 +221,15 @@ def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     vocabulary = hashlib.sha256(json.dumps(tokenizers.to_dict(tokenizer)).encode()).hexdigest()
-    kept = CACHE / "tokens" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
+    kept = CACHE / f"tokens{VERSION}" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
-            for block in bpe.blocks(path):
-                file.write(tokenizer.encode_documents(block).astype(dtype).tobytes())
-        os.replace(temporary, kept)
+        try:
+            with open(temporary, "wb") as file:
+                for block in bpe.blocks(path):
+                    file.write(tokenizer.encode_documents(block).astype(dtype).tobytes())
+            os.replace(temporary, kept)
+        finally:
+            temporary.unlink(missing_ok=True)
     return np.memmap(kept, dtype, "r") if kept.stat().st_size else np.empty(0, dtype)

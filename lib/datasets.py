@@ -36,8 +36,13 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if train.prompt:
         check_prompt(config, data.tokenizer)
-    if train.activation_checkpointing and model.kind != "transformer":
-        raise UserError("train.activation_checkpointing = true: must be false unless model.kind = transformer")
+    if train.activation_checkpointing and (model.kind != "transformer" or data.scoring != "all"):
+        allowed = "false unless model.kind = transformer and data.task = corpus"
+        raise UserError(f"train.activation_checkpointing = true: must be {allowed}")
+    if train.whole_logits and data.scoring != "all":
+        raise UserError("train.whole_logits = true: must be false unless data.task = corpus")
+    if train.precision == "float16" and config.optim.grokfast:
+        raise UserError("train.precision = 'float16': must be another with optim.grokfast, whose mean it overflows")
     if train.batch_size % (train.accumulation * distributed.size()):
         allowed = f"divisible by {distributed.size()} processes times train.accumulation = {train.accumulation}"
         raise UserError(f"train.batch_size = {train.batch_size}: must be {allowed}")

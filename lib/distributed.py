@@ -25,16 +25,21 @@ def launched() -> bool:
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if together() else 0
 
 
 def size() -> int:
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if together() else 1
+
+
+def together() -> bool:
+    """Whether this process is connected with others."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def total(x: Tensor) -> Tensor:
     """The sum of `x` over the processes."""
-    if dist.is_initialized():
+    if together():
         x = x.clone()
         dist.all_reduce(x)
     return x
@@ -76,5 +81,5 @@ def place(folder: Path) -> Iterator[Path]:
 
 def wait() -> None:
     """For the others to come here."""
-    if dist.is_initialized():
+    if together():
         dist.barrier()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lib import fast
-from lib.config import TrainConfig
+from lib.config import ModelConfig, TrainConfig
 from lib.data import IGNORE, Batch, Scoring, Windows
 from lib.model import Transformer, to_logits
 from lib.networks import Network
@@ -36,19 +36,22 @@ class Objective(nn.Module):
 def chunked_loss(network: Network, batch: Batch) -> Tensor:
     """The same without ever holding the logits (tokens, V) of more than a chunk; nothing is padded.
 
-    torch 2.12 and later do it in one function, which computes each chunk's gradient along with its loss. Before that
-    each chunk is computed twice.
+    In float32 whatever the rest is computed in, as whole logits are. Recent versions of torch do it in one function,
+    which computes each chunk's gradient along with its loss; without it each chunk is computed twice.
     """
     features = network.features(network.states(batch.tokens)).flatten(0, 1)  # (B T, D)
     weight, targets = network.output_weight, batch.targets.flatten()
-    if torch.is_autocast_enabled(features.device.type):
-        dtype = torch.get_autocast_dtype(features.device.type)
-        features, weight = features.to(dtype), weight.to(dtype)
-    if network.config.output == "softmax" and hasattr(F, "linear_cross_entropy"):
-        return F.linear_cross_entropy(features, weight, targets, options=nn.LinearCrossEntropyOptions()).float()
+    with torch.autocast(features.device.type, enabled=False):
+        if network.config.output == "softmax" and hasattr(nn, "LinearCrossEntropyOptions"):
+            return F.linear_cross_entropy(features, weight, targets, options=nn.LinearCrossEntropyOptions())
+        return checkpointed_loss(features, weight, targets, network.config)
+
+
+def checkpointed_loss(features: Tensor, weight: Tensor, targets: Tensor, config: ModelConfig) -> Tensor:
+    """The same for any torch and any output, each chunk's logits computed twice."""
 
     def loss(part: Tensor, of_part: Tensor) -> Tensor:
-        logits = to_logits(F.linear(part, weight).float(), network.config)
+        logits = to_logits(F.linear(part, weight), config)
         return F.cross_entropy(logits, of_part, reduction="sum")
 
     rows = max(1, EVAL_LOGITS // len(weight))
@@ -69,7 +72,7 @@ def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> tuple[Tenso
 
 
 def precision(config: TrainConfig, device: str) -> torch.autocast:
-    """The context that runs matrix products in bfloat16, if the config says so; weights and logits stay in float32."""
+    """The context that runs matrix products in 16 bits, if the config says so; weights and logits stay in float32."""
     return torch.autocast(device, getattr(torch, config.precision), enabled=config.precision != "float32")
 
 

@@ -28,7 +28,8 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             sys.stdout.flush()
             return status
         except (UserError, KeyboardInterrupt) as error:
-            print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+                print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it exits
         return 1

@@ -6,8 +6,8 @@ On a CPU small ones, in minutes; and those of the assignments, `…_paper`, `gpt
 from collections.abc import Callable
 from typing import Any
 
-from lib.config import GPT2_LARGE, GPT2_MEDIUM, DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, gpt2
-from lib.presets import Changes, seeds
+from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from lib.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM, Changes, gpt2, seeds
 
 # the twelve experiments, by the numbers of the assignment's runner: network, layers, optimiser
 TWELVE = {
@@ -28,7 +28,7 @@ TWELVE = {
 RATES = {"adam": (3e-4, 3e-3, 1e-2, 3e-2), "sgd": (0.1, 1.0, 3.0, 10.0), "momentum": (0.01, 0.1, 1.0, 3.0)}
 RATES["adamw"] = RATES["adam"]
 EPOCHS, BATCH, WINDOW = 10, 16, 256
-GPT1_BLOCKS = {"model.norm_placement": "post"}
+GPT1_BLOCKS = {"model.norm_placement": GPT1["model.norm_placement"]}
 
 
 def epochs(n_tokens: int) -> Changes:
@@ -49,7 +49,8 @@ WIKITEXT = RunConfig(
 # the assignment's sizes; its 9,205 windows, and embeddings that are learned, for want of GPT-1's
 WIKITEXT_PAPER = WIKITEXT.override(
     {"data.tokenizer": "gpt1", "data.eval_tokens": 0, "train.precision": "bfloat16"}
-    | {"model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072, "model.d_hidden": 512}
+    | GPT1
+    | {"model.d_hidden": 512}
     | epochs(9_205 * WINDOW)
 )
 

@@ -1,5 +1,6 @@
 """An LSTM language model with the interface of `model.Transformer`."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -65,8 +66,9 @@ class LSTM(nn.Module):
         return self.dropout(states)
 
     def features(self, states: Tensor) -> Tensor:
-        """States (…, H) to what the output layer reads, (…, D)."""
-        return self.project(states).relu()
+        """States (…, H) to what the output layer reads, (…, D), in float32."""
+        with torch.autocast(states.device.type, enabled=False):
+            return self.project(states.float()).relu()
 
     @property
     def output_weight(self) -> Tensor:
@@ -74,8 +76,9 @@ class LSTM(nn.Module):
         return self.embed.weight
 
     def logits(self, states: Tensor) -> Tensor:
-        """States (…, H) to logits (…, V)."""
-        return to_logits(F.linear(self.features(states), self.output_weight), self.config)
+        """States (…, H) to logits (…, V), in float32 under autocast, too."""
+        with torch.autocast(states.device.type, enabled=False):
+            return to_logits(F.linear(self.features(states), self.output_weight), self.config)
 
 
 class LSTMCache:

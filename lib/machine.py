@@ -93,6 +93,13 @@ def peak_memory_mb(device: str) -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def start_memory_mb(device: str) -> float:
+    """The same before a run, from which its own need is counted; on a GPU the count begins anew."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    return peak_memory_mb(device)
+
+
 @contextmanager
 def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
     """Makes the folder and holds a lock on it, which the system drops if the process dies. No lock on Windows.

@@ -44,3 +44,16 @@ def grid(rates: Sequence[float], decays: Sequence[float]) -> dict[str, Changes]:
 def vary(field: str, *values: Any) -> dict[str, Changes]:
     """One cell per value of one field, named by the value."""
     return {f"{value:g}" if isinstance(value, float) else str(value): {field: value} for value in values}
+
+
+GPT1 = {"model.norm_placement": "post", "model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072}
+"""GPT-1's blocks (Radford et al. 2018): the starter's, normalised after each sublayer."""
+
+
+def gpt2(emb_dim: int, n_heads: int, n_layers: int, qkv_bias: bool = False) -> dict[str, Any]:
+    """GPT-2's blocks (Radford et al. 2019) in its names, the output layer untied as in the logged runs."""
+    sizes = {"model.d_model": emb_dim, "model.d_ff": 4 * emb_dim, "model.n_heads": n_heads, "model.n_layers": n_layers}
+    return sizes | {"model.qkv_bias": qkv_bias, "model.tied": False, "model.context_length": 1024}
+
+
+GPT2_MEDIUM, GPT2_LARGE = gpt2(1024, 16, 24), gpt2(1280, 20, 36)

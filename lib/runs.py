@@ -16,6 +16,7 @@ import numpy as np
 from lib import archive, checkpoint, distributed, stats
 from lib.backends import check_backends
 from lib.config import RunConfig
+from lib.corpora import check_unchanged
 from lib.datasets import check_all
 from lib.fields import UserError
 from lib.machine import ROOT, check_device, default_workers, sole_use
@@ -207,6 +208,9 @@ def train_all(
     for experiment, configs in plan.items():
         new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
         missing |= {root / experiment / config.id: config for config in new}
+        for config in set(configs) - set(new):
+            if config.data.task == "corpus":
+                check_unchanged(config.data, stored(experiment, config, root).summary)
     check_all(missing.values())
     for folder in {folder.parent for folder in missing}:
         try:

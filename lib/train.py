@@ -19,7 +19,7 @@ from lib.data import IGNORE, Batch, Dataset, batch_rows
 from lib.datasets import load_data
 from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
-from lib.machine import check_device, keep_freed_memory, peak_memory_mb, stop_signal
+from lib.machine import check_device, keep_freed_memory, peak_memory_mb, start_memory_mb, stop_signal
 from lib.optim import Optimizer
 from lib.tracker import ExperimentTracker, Row, write_atomically
 
@@ -34,7 +34,7 @@ class Trainer:
         self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu", backends: Sequence[str] = ()
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
-        self.start_memory_mb = round(peak_memory_mb(device), 1)
+        self.start_memory_mb = round(start_memory_mb(device), 1)
         self.data = data.to(device)
         self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
@@ -82,8 +82,8 @@ class Trainer:
         losses = []
         self.optimizer.zero_grad()
         for part, share in zip(parts, shares_of(parts), strict=True):
-            whole = len(losses) + 1 < len(parts) and distributed.size() > 1
-            with self.objective.no_sync() if whole else nullcontext():  # gradients are exchanged once, when whole
+            more_follow = len(losses) + 1 < len(parts) and distributed.size() > 1
+            with self.objective.no_sync() if more_follow else nullcontext():  # gradients are exchanged once, when whole
                 loss = self.objective(part) * share
                 self.optimizer.backward(loss)
             losses.append(loss.detach())
@@ -217,6 +217,7 @@ class Trainer:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state() if self.device == "cuda" else None,
             "losses": [float(loss) for loss in self.losses],
+            "text": self.data.facts.get("sha256"),
             "time_s": self.tracker.time_s,
         }
         buffer = io.BytesIO()
@@ -230,6 +231,8 @@ class Trainer:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["text"] != self.data.facts.get("sha256"):
+                raise UserError(f"{self.config.data.corpus}: has changed since this run was begun; use --fresh")
             self.step = state["step"]
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -238,6 +241,8 @@ class Trainer:
                 torch.cuda.set_rng_state(state["cuda_rng"])
             self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
             self.tracker.rewind(self.step, state["time_s"])
+        except UserError:
+            raise
         except Exception:  # whatever torch makes of a damaged file, or of one from another version
             raise UserError(f"{path}: damaged, or of another version; delete it to begin the run again") from None
         self.draw_apart()
@@ -277,6 +282,8 @@ def train(
     """
     check_device(device)
     check_backends(backends)
+    if device == "cpu" and config.model.kind == "lstm" and config.train.precision == "float16":
+        raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
     data = load_data(config)
     keep_freed_memory()
     threads = torch.get_num_threads()

@@ -88,6 +88,13 @@ def test_reading_in_blocks_changes_no_piece(parts: list[str]) -> None:
         shutil.rmtree(path.parent)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blocks_end_at_lines_of_any_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    monkeypatch.setattr(bpe, "BLOCK", 50)
+    (tmp_path / "text.txt").write_text(f"A line of twenty char{end}" * 40, encoding="utf-8", newline="")
+    assert max(map(len, bpe.blocks(tmp_path / "text.txt"))) <= 75
+
+
 @pytest.mark.skipif(DATA is None, reason="set DATA_DIR to a folder with gpt2_bpe/vocab.bpe and encoder.json")
 def test_gpt2s_vocabulary_encodes_as_tiktokens_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, key in (  # by the names that tiktoken's cache gives them

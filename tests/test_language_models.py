@@ -28,7 +28,7 @@ from lib.data import IGNORE, Batch, Windows
 from lib.evaluate import Objective, evaluate_tokens
 from lib.fields import UserError
 from lib.model import Block
-from lib.runs import Run, find, train_all
+from lib.runs import Run, find, run_all, train_all
 from lib.tokenizer import BytePairTokenizer, CharacterTokenizer
 from lib.tracker import write_json
 from lib.train import Trainer, load_data, shares_of, train
@@ -210,16 +210,34 @@ def test_a_character_of_the_validation_text_alone_can_be_encoded(
 def test_the_loss_in_chunks_is_that_of_whole_logits(
     changes: dict, by_torch: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if by_torch and not hasattr(F, "linear_cross_entropy"):
+    if by_torch and not hasattr(torch.nn, "LinearCrossEntropyOptions"):
         pytest.skip("torch 2.12 is the first to have the function")
     if not by_torch:
-        monkeypatch.delattr(F, "linear_cross_entropy", raising=False)
+        monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions", raising=False)
     monkeypatch.setattr(evaluate, "EVAL_LOGITS", 40 * 7)  # 40 tokens: five chunks of 7, one of 5
     network, batch = a_network(changes), a_batch(40)
     in_chunks, whole = (loss_and_gradients(network, batch, whole_logits=whole) for whole in (False, True))
     torch.testing.assert_close(in_chunks, whole, rtol=1e-5, atol=1e-5)
     by_hand = F.cross_entropy(network(batch.tokens).flatten(0, 1), batch.targets.flatten())
     torch.testing.assert_close(in_chunks[0], by_hand.detach())
+
+
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_in_sixteen_bits_the_loss_in_chunks_is_float32s_of_the_same_states(kind: str) -> None:
+    """With more tokens than the width and more words than it, where torch's function works in chunks indeed."""
+    torch.manual_seed(0)
+    config = ModelConfig(kind=kind, d_model=16, n_heads=2, d_ff=32, d_hidden=16, n_layers=1, context_length=64)
+    network, ids = networks.make(config, 500), torch.randint(500, (8, 65))
+    batch = Batch(ids[:, :-1], ids[:, 1:], None)
+    losses = []
+    for whole in (False, True):
+        objective = Objective(network, "all", TrainConfig(precision="bfloat16", whole_logits=whole))
+        network.zero_grad()
+        loss = objective(batch)
+        assert loss.dtype == torch.float32
+        loss.backward()
+        losses.append([loss.detach(), *(p.grad.clone() for p in network.parameters())])
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
@@ -386,6 +404,19 @@ def test_an_archive_keeps_what_was_sampled(story: RunConfig, tmp_path: Path) -> 
     archive.pack(tmp_path / "x", [config.id])
     assert not (tmp_path / "x").exists()
     assert find("x", config, tmp_path).samples == samples and list(samples) == [0, 2]
+
+
+def test_a_text_that_has_changed_is_not_the_one_that_a_run_was_trained_on(story: RunConfig, tmp_path: Path) -> None:
+    [run] = run_all("x", [story], root=tmp_path)
+    begun = story.override({"seed": 1})
+    with pytest.raises(KeyError):
+        train(begun, tmp_path / "x" / begun.id, on_eval=lambda row: {}[row["step"]])
+    Path(story.data.corpus).write_text(TEXT + "One more line.\n")
+    for config in (story, begun):
+        with pytest.raises(UserError, match=r"story\.txt.*has changed since.*use --fresh"):
+            train_all({"x": [config]}, root=tmp_path, workers=1)
+    [again] = run_all("x", [story], root=tmp_path, fresh=True)
+    assert again.summary["sha256"] != run.summary["sha256"]
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from lib import networks
-from lib.config import GPT2_LARGE, GPT2_MEDIUM, RunConfig
+from lib.config import RunConfig
 from lib.data import Batch
 from lib.evaluate import Objective
 from lib.fields import UserError
 from lib.machine import peak_memory_mb
 from lib.memory import KEPT, budget
 from lib.optim import Optimizer
+from lib.presets import GPT2_LARGE, GPT2_MEDIUM
 
 V, V_GPT2 = 1000, 50_257
 # each batch in two parts, of which the account is to be of one

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from lib import inference, inside, networks, widget_figures
-from lib.config import GPT1, GPT2_LARGE, GPT2_MEDIUM, ModelConfig, RunConfig
+from lib.config import ModelConfig, RunConfig
 from lib.fields import UserError
 from lib.lstm import LSTM
+from lib.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM
 from lib.runs import Run
 from lib.train import train
 

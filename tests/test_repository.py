@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
+from lib.cli import EXPERIMENTS
 from lib.notebooks import normalise
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -67,3 +68,8 @@ def test_links_resolve(path: Path) -> None:
 def test_requirements_are_lower_bounds_with_reasons() -> None:
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[a-z-]+>=[\d.]+ +# .+", line), line
+
+
+def test_each_row_of_the_results_names_an_experiment() -> None:
+    rows = re.findall(r"\| `(\w+) --", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(rows) > 15 and set(rows) <= set(EXPERIMENTS)
