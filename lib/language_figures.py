@@ -69,9 +69,10 @@ def grid(columns: Mapping[str, Cells], along: str, splits: Sequence[str] = ("tra
 
 
 def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> None:
-    """The best validation perplexity against the learning rate, a line per optimiser; hollow: chosen."""
+    """Best validation perplexity against learning rate, a line per optimiser, the lowest circled; none that diverged."""
     for (name, tried), color in zip(cells.items(), plots.COLORS, strict=False):
-        points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in tried.items())
+        ended = {lr: run for lr, run in tried.items() if run.diverged_at is None}
+        points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in ended.items())
         lr, ppl = zip(*points, strict=True)
         axes.plot(lr, ppl, color=color, marker="o", ms=3, label=name)
         at = int(np.argmin(ppl))
