@@ -69,7 +69,7 @@ def grid(columns: Mapping[str, Cells], along: str, splits: Sequence[str] = ("tra
 
 
 def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> None:
-    """Best validation perplexity against learning rate, a line per optimiser, the lowest circled; none that diverged."""
+    """Best validation perplexity against the learning rate, the lowest circled; a run that diverged has no point."""
     for (name, tried), color in zip(cells.items(), plots.COLORS, strict=False):
         ended = {lr: run for lr, run in tried.items() if run.diverged_at is None}
         points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in ended.items())
