@@ -286,15 +286,18 @@ def train(
         raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
     data = load_data(config)
     keep_freed_memory()
-    threads = torch.get_num_threads()
+    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.set_num_threads(1)
+        if device == "cuda" and config.train.precision != "float32":
+            torch.set_float32_matmul_precision("high")  # what stays in float32 is multiplied as TF32
         torch.set_flush_denormal(True)  # tiny weights and moments under decay would slow the CPU several times
         try:
             with distributed.place(folder) as place:
                 Trainer(config, data, place, device, () if distributed.rank() else backends).run(on_eval)
         finally:
             torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(products)
             torch.set_flush_denormal(False)
 
 
