@@ -10,7 +10,7 @@ import math
 import os
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,8 @@ def cut(config: DataConfig) -> Dataset:
         ids, per_token = {"train": whole[:cut], "val": whole[cut:]}, dict.fromkeys(("train", "val"), per_token["all"])
     if config.train_tokens:
         ids["train"] = ids["train"][: config.train_tokens + 1]  # one more, to be predicted
+    # a token that never came would be a beginning that the network knows nothing of
+    tokenizer = replace(tokenizer, begins=bool((ids["train"] == tokenizer.eos).any()))
     splits = {}
     for split, of_split in ids.items():
         n = (len(of_split) - 1) // config.window

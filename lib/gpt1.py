@@ -51,6 +51,7 @@ class GPT1Tokenizer:
 
     tokens: tuple[str, ...] = field(repr=False)  # by id; among them "<unk>"
     merges: tuple[str, ...] = field(repr=False)  # "a b", the first one first
+    begins: bool = True  # whether the documents that it was made for have their ends marked
 
     def __post_init__(self) -> None:
         for name in ("tokens", "merges"):
@@ -64,7 +65,12 @@ class GPT1Tokenizer:
     def eos(self) -> int:
         return len(self.tokens)
 
-    bos = pad = eos  # as in GPT-2: one token between texts, which begins the next as it ends the last
+    pad = eos
+
+    @property
+    def bos(self) -> int | None:
+        """As in GPT-2: one token between texts, which begins the next as it ends the last."""
+        return self.eos if self.begins else None
 
     def encode(self, text: str, special: Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""

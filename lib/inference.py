@@ -127,6 +127,8 @@ def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str, special: Sp
         raise UserError(f"special = {special!r}: must be 'refuse' for a network without byte pairs")
     given = tokenizer.encode(prompt) if special == "refuse" else tokenizer.encode(prompt, special)
     ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + given
+    if not ids:
+        raise UserError("prompt '': must not be empty: the network has seen no beginning of a text")
     if len(ids) > model.config.context_length:
         room = model.config.context_length - len(ids) + len(given)
         raise UserError(f"prompt {prompt!r}: {len(given)} tokens; must be at most {room}")

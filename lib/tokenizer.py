@@ -23,14 +23,19 @@ class CharacterTokenizer:
     """
 
     characters: str  # sorted, each once
+    begins: bool = True  # whether there is a <bos> before what it was made for; a corpus has none
 
-    pad, bos, eos = 0, 1, 2
+    pad, eos = 0, 2
     SPECIAL = ("<pad>", "<bos>", "<eos>")
 
     @classmethod
     def of(cls, text: str) -> "CharacterTokenizer":
         """The tokenizer whose vocabulary is the characters of `text`."""
         return cls("".join(sorted(set(text))))
+
+    @property
+    def bos(self) -> int | None:
+        return 1 if self.begins else None
 
     @property
     def vocab_size(self) -> int:
@@ -96,6 +101,7 @@ class BytePairTokenizer:
     """
 
     tokens: tuple[str, ...]  # in the order of their ids, each byte as the character of its number (Latin-1)
+    begins: bool = True  # whether the documents that it was made for have their ends marked
 
     pad = 0
 
@@ -118,7 +124,9 @@ class BytePairTokenizer:
     def eos(self) -> int:
         return len(self.tokens)
 
-    bos = eos
+    @property
+    def bos(self) -> int | None:
+        return self.eos if self.begins else None
 
     def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import archive, bpe, checkpoint, corpora, evaluate, language_models, networks
+from lib import archive, bpe, checkpoint, corpora, evaluate, inference, language_models, networks
 from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 from lib.corpora import Corpus
 from lib.data import IGNORE, Batch, Windows
@@ -185,7 +185,7 @@ def test_the_end_of_a_document_is_what_one_says_it_is(parts: list[str]) -> None:
 
 def test_a_corpus_in_characters(story: RunConfig) -> None:
     data = corpora.load(replace(story.data, tokenizer="character"))
-    assert data.tokenizer == CharacterTokenizer.of(TEXT)
+    assert data.tokenizer == replace(CharacterTokenizer.of(TEXT), begins=False)
     ids = np.concatenate([data.splits[name].ids for name in ("train", "val")])
     assert data.tokenizer.decode(ids.tolist()) == TEXT
     assert data.facts["bytes_per_token"]["train"] == 1
@@ -574,3 +574,17 @@ def test_every_experiment_can_be_made(name: str) -> None:
 )
 def test_the_assignments_sizes_are_exact(name: str, sizes: list[int]) -> None:
     assert [size(config) for config in EXPERIMENTS[name]()] == sizes
+
+
+def test_a_sample_begins_as_the_training_text_did(story: RunConfig, tmp_path: Path) -> None:
+    """With the separator where there is one; a text without any teaches no beginning, so a prompt must make it."""
+    plain = tmp_path / "plain.txt"
+    plain.write_text(TEXT.replace("<|endoftext|>", ""))
+    for config, begins in ((story, True), (story.override({"data.corpus": str(plain)}), False)):
+        train(config, tmp_path / str(begins))
+        model, tokenizer, _ = checkpoint.load_weights(tmp_path / str(begins))
+        assert (tokenizer.bos is None) != begins
+        assert inference.encode_prompt(model, tokenizer, "The")[0 if not begins else 1 :] == tokenizer.encode("The")
+        if not begins:
+            with pytest.raises(UserError, match="prompt '': must not be empty"):
+                inference.sample(model, tokenizer)
