@@ -103,12 +103,15 @@ DEEPER: dict[str, Changes] = {
     "LSTM, 2 layers, rate 0.01": experiment(9) | {"optim.lr": 1e-2},
     "LSTM, 4 layers, rate 0.01": experiment(10) | {"optim.lr": 1e-2},
 }
-ONE_SEED = ("2 layers, warm-up", "2 layers, pre-LN", "4 layers, rate 0.003, pre-LN, dropout 0.2")
+N_SEEDS = dict.fromkeys(DEEPER, 2) | {
+    **dict.fromkeys(("2 layers, warm-up", "2 layers, pre-LN", "4 layers, rate 0.003, pre-LN, dropout 0.2"), 1),
+    **dict.fromkeys(("LSTM, 2 layers, rate 0.01", "LSTM, 4 layers, rate 0.01"), 3),
+}
 
 
 def lstm_vs_gpt_deeper() -> list[RunConfig]:
-    """More layers with other rates: GPT with warm-up or pre-LN too, and dropout; most with 3 seeds."""
-    return [run for name, cell in DEEPER.items() for run in seeds(WIKITEXT, cell, 1 if name in ONE_SEED else 3)]
+    """More layers with other rates: GPT with warm-up or pre-LN too, and dropout; one to three seeds."""
+    return [run for name, cell in DEEPER.items() for run in seeds(WIKITEXT, cell, N_SEEDS[name])]
 
 
 def lstm_vs_gpt_paper() -> list[RunConfig]:
