@@ -94,7 +94,9 @@ def files(name: str) -> dict[str, Path]:
         path = Path(name)
         if not path.is_file():
             known = ", ".join(CORPORA)
-            raise UserError(f"corpus {name!r}: must be one of {known}, or a text file{suggestion(name, CORPORA)}")
+            what = "a folder" if path.is_dir() else "no such file"
+            allowed = f"one of {known}, or a text file{suggestion(name, CORPORA)}"
+            raise UserError(f"data.corpus = {name!r} ({what}): must be {allowed}")
         return {"all": path}
     corpus = CORPORA[name]
     return {split: find(corpus, file, digest) for split, (file, digest) in corpus.files.items()}
@@ -111,7 +113,7 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
             return path
     put = f"put {corpus.folder}/{name} into the folder that DATA_DIR names (SHA-256 {digest})"
     if corpus.origin is None:
-        raise UserError(f"{here}: no such file; {put}")
+        raise UserError(f"{here}: no such file; {put}, or use a text of your own: --data.corpus FILE")
     try:
         with urllib.request.urlopen(corpus.origin + name, timeout=30) as answer:
             content = answer.read()
@@ -166,7 +168,7 @@ def cut(config: DataConfig) -> Dataset:
     for split, of_split in ids.items():
         n = (len(of_split) - 1) // config.window
         if n < 1:
-            allowed = f"less than the {len(of_split)} tokens of the {split} split of {config.corpus}"
+            allowed = f"less than {len(of_split)}, the tokens of the {split} split of {config.corpus}"
             raise UserError(f"data.window = {config.window}: must be {allowed}")
         asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
         splits[split] = Windows(of_split, config.window, min(n, asked))

@@ -127,7 +127,7 @@ def test_a_corpus_is_cut_where_the_config_says(story: RunConfig) -> None:
 def test_a_split_shorter_than_a_window_is_refused(story: RunConfig) -> None:
     n = corpora.load(story.data).facts["tokens"]["val"]
     corpora.load(replace(story.data, window=n - 1, eval_tokens=0))
-    with pytest.raises(UserError, match=rf"data\.window = {n}: must be less than the {n} tokens of the val split of "):
+    with pytest.raises(UserError, match=rf"data\.window = {n}: must be less than {n}, the tokens of the val split of "):
         corpora.load(replace(story.data, window=n, eval_tokens=0))
 
 
@@ -510,8 +510,8 @@ def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data.corpus": "wikitext3"}, ["corpus 'wikitext3'", "wikitext2, tinystories", "did you mean wikitext2?"]),
-        ({"data.corpus": "no/story.txt"}, ["corpus 'no/story.txt'", "or a text file"]),
+        ({"data.corpus": "wikitext3"}, ["data.corpus = 'wikitext3' (no such file)", "wikitext2, tinystories", "did you mean wikitext2?"]),
+        ({"data.corpus": "no/story.txt"}, ["data.corpus = 'no/story.txt'", "or a text file"]),
         ({"train.prompt": f"the cat{bpe.END}"}, ["train.prompt = 'the cat<|endoftext|>'", "must not be there"]),
         ({"train.prompt": "Zebra", "data.tokenizer": "character"}, ["train.prompt = 'Zebra'", "must be one of"]),
         ({"train.prompt": "Zebras jump high"}, ["train.prompt = 'Zebras jump high'", "tokens; must be at most 7"]),
