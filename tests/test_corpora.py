@@ -56,7 +56,8 @@ def test_what_cannot_be_had_is_one_message_and_leaves_nothing(tales: Path, tmp_p
         corpora.files("tales")
     with pytest.raises(UserError, match=r"tinystories.*: no such file; put tinystories/train\.txt"):
         corpora.files("tinystories")
-    with pytest.raises(UserError, match=r"data\.corpus = 'wikitext3' \(no such file\): must be one of .* did you mean wikitext2"):
+    unknown = r"data\.corpus = 'wikitext3' \(no such file\): must be one of .* did you mean wikitext2"
+    with pytest.raises(UserError, match=unknown):
         corpora.files("wikitext3")
     assert not (tmp_path / "cache").exists()
 

@@ -510,7 +510,7 @@ def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data.corpus": "wikitext3"}, ["data.corpus = 'wikitext3' (no such file)", "wikitext2, tinystories", "did you mean wikitext2?"]),
+        ({"data.corpus": "wikitext3"}, ["data.corpus = 'wikitext3' (no such file)", "did you mean wikitext2?"]),
         ({"data.corpus": "no/story.txt"}, ["data.corpus = 'no/story.txt'", "or a text file"]),
         ({"train.prompt": f"the cat{bpe.END}"}, ["train.prompt = 'the cat<|endoftext|>'", "must not be there"]),
         ({"train.prompt": "Zebra", "data.tokenizer": "character"}, ["train.prompt = 'Zebra'", "must be one of"]),
