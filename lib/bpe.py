@@ -125,6 +125,27 @@ def encoding(name: str, tokens: Iterable[bytes], special: Iterable[str] = (END,)
     return tiktoken.Encoding(name, pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ids)
 
 
+class Separated:
+    """What tokenizers share that have END as one id after their own `tokens`: it is where a text begins and ends."""
+
+    tokens: tuple[str, ...]
+    begins: bool  # whether the documents that it was made for have their ends marked
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokens) + 1
+
+    @property
+    def eos(self) -> int:
+        return len(self.tokens)
+
+    pad = eos
+
+    @property
+    def bos(self) -> int | None:
+        return self.eos if self.begins else None
+
+
 def check_special(text: str, special: Special) -> None:
     """Raises UserError where END stands in a text and nobody has said what is meant."""
     if special not in get_args(Special):

@@ -43,7 +43,7 @@ def spread(values: Sequence[float]) -> list[float]:
 def outcome(runs: Sequence[Run]) -> dict[str, Any]:
     """What comes of runs that differ by seed: median and range of each number at their best evaluations, and costs.
 
-    `seconds` are those of all training, `memory_mb` what training adds to the process at its peak.
+    `seconds` are those of all training.
     """
     splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
     told: dict[str, Any] = {"n": len(runs)}
@@ -57,7 +57,6 @@ def outcome(runs: Sequence[Run]) -> dict[str, Any]:
     told["final_train_loss"] = spread([run.metrics["train_loss"][-1] for run in runs])
     told["seconds"] = spread([run.summary["seconds"] for run in runs])
     told["tokens_per_s"] = spread([run.summary["tokens_per_s"] for run in runs])
-    told["memory_mb"] = spread([run.summary["peak_memory_mb"] - run.summary["start_memory_mb"] for run in runs])
     return told | {name: runs[0].summary[name] for name in ("n_params", "n_learnable")}
 
 

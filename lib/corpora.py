@@ -11,6 +11,7 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,13 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
 
 
 def sha256(path: Path) -> str:
+    """Of a file's content, read again only if the file was written since."""
+    written = path.stat()
+    return digest_of(path, written.st_mtime_ns, written.st_size)
+
+
+@lru_cache(maxsize=64)
+def digest_of(path: Path, *_: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -138,7 +146,7 @@ def load(config: DataConfig) -> Dataset:
     tokens than one window, or a file cannot be read or kept.
     """
     try:
-        return cut(config)
+        return read(config)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be read or written ({error.strerror})") from None
 
@@ -150,7 +158,7 @@ def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
         raise UserError(f"{path}: has changed since a stored run was trained on it; use --fresh to train it again")
 
 
-def cut(config: DataConfig) -> Dataset:
+def read(config: DataConfig) -> Dataset:
     """The same, with OSErrors as they come."""
     paths = files(config.corpus)
     tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())

@@ -17,7 +17,7 @@ import numpy as np
 import regex
 import tiktoken
 
-from lib.bpe import END, Special, check_special
+from lib.bpe import END, Separated, Special, check_special
 
 STANDARD = {"—": "-", "–": "-", "―": "-", "…": "...", "´": "'", "‘": "'", "’": "'", "“": '"', "”": '"'}
 PUNCTUATION = r"\p{P}$+<=>^`|~"
@@ -39,7 +39,7 @@ def words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class GPT1Tokenizer:
+class GPT1Tokenizer(Separated):
     """GPT-1's tokens by id, then "<|endoftext|>", which it did not have: what separates texts.
 
     The word "<unk>", which corpora have for rare words, is the token of that name, and so is each unknown character.
@@ -51,26 +51,11 @@ class GPT1Tokenizer:
 
     tokens: tuple[str, ...] = field(repr=False)  # by id; among them "<unk>"
     merges: tuple[str, ...] = field(repr=False)  # "a b", the first one first
-    begins: bool = True  # whether the documents that it was made for have their ends marked
+    begins: bool = True
 
     def __post_init__(self) -> None:
         for name in ("tokens", "merges"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # from JSON they come as lists
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens) + 1
-
-    @property
-    def eos(self) -> int:
-        return len(self.tokens)
-
-    pad = eos
-
-    @property
-    def bos(self) -> int | None:
-        """As in GPT-2: one token between texts, which begins the next as it ends the last."""
-        return self.eos if self.begins else None
 
     def encode(self, text: str, special: Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""

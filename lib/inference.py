@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lib import arithmetic, checkpoint
-from lib.bpe import Special
+from lib.bpe import Separated, Special
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
 from lib.fields import Parser, UserError, one_line_errors
 from lib.machine import check_device
 from lib.networks import Cache, Network
-from lib.tokenizer import BytePairTokenizer, CharacterTokenizer, GPT1Tokenizer, Tokenizer
+from lib.tokenizer import CharacterTokenizer, Tokenizer
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -123,7 +123,7 @@ def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **op
 
 def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: str, special: Special = "refuse") -> list[int]:
     """The ids of <bos> and the prompt. Raises UserError if the model cannot read that many, or what it stands for."""
-    if special != "refuse" and not isinstance(tokenizer, BytePairTokenizer | GPT1Tokenizer):
+    if special != "refuse" and not isinstance(tokenizer, Separated):
         raise UserError(f"special = {special!r}: must be 'refuse' for a network without byte pairs")
     given = tokenizer.encode(prompt) if special == "refuse" else tokenizer.encode(prompt, special)
     ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + given

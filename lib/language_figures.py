@@ -1,6 +1,6 @@
 """Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import cycle
 
 import matplotlib.pyplot as plt
@@ -14,9 +14,12 @@ from lib import comparison, plots
 from lib.runs import Run
 from lib.sweeps import Cells
 
+NAMES = {"train": "train", "val": "validation"}
+AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
 
-def perplexity_axis(axes: Axes, label: str = "perplexity") -> None:
-    axes.set(yscale="log", ylabel=label)
+
+def perplexity_axis(axes: Axes, split: str) -> None:
+    axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -26,9 +29,6 @@ def places(run: Run, along: str) -> np.ndarray:
     if along == "epochs":
         return comparison.epochs(run)
     return run.metrics[{"seconds": "time_s", "steps": "step"}[along]]
-
-
-AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
 
 
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
@@ -50,16 +50,16 @@ def dotted_floor(axes: Axes, run: Run, split: str) -> None:
     axes.axhline(comparison.floor(run, split), color=plots.GREY, ls=":", lw=1)
 
 
-def grid(columns: Mapping[str, Cells], along: str, splits: Sequence[str] = ("train", "val")) -> Figure:
-    """Perplexity of several groups of cells, a column each, a row for each split; the unigram floor dotted."""
-    size = (2.5 * len(columns) + 0.9, 2.1 * len(splits) + 0.5)
-    figure, panels = plt.subplots(len(splits), len(columns), figsize=size, sharey=True, squeeze=False)
-    for place, split in enumerate(splits):
+def grid(columns: Mapping[str, Cells], along: str) -> Figure:
+    """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
+    size = (2.5 * len(columns) + 0.9, 4.7)
+    figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
+    for place, split in enumerate(NAMES):
         row = panels[place]
         for axes, (title, cells) in zip(row, columns.items(), strict=True):
             curves(axes, cells, split, along)
             dotted_floor(axes, next(iter(cells.values()))[0], split)
-            perplexity_axis(axes, f"{'validation' if split == 'val' else split} perplexity")
+            perplexity_axis(axes, split)
             axes.label_outer(remove_inner_ticks=False)
             if place == 0:
                 axes.set_title(title)
@@ -78,16 +78,16 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
         at = int(np.argmin(ppl))
         axes.plot(lr[at], ppl[at], color=color, marker="o", ms=8, mfc="none")
     axes.set(xscale="log", xlabel="learning rate", title=title)
-    perplexity_axis(axes, "validation perplexity")
+    perplexity_axis(axes, "val")
     dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
 
 
-def by_step_and_clock(cells: Cells, split: str = "val", metric: str = "loss") -> Figure:
-    """The same curves twice: against optimiser steps and against seconds."""
+def by_step_and_clock(cells: Cells) -> Figure:
+    """Validation loss twice: against optimiser steps and against seconds."""
     figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
-        curves(axes, cells, split, along, metric)
-    panels[0].set_ylabel(f"{'validation' if split == 'val' else split} loss (nats per token)")
+        curves(axes, cells, "val", along, "loss")
+    panels[0].set_ylabel("validation loss (nats per token)")
     panels[0].legend(fontsize=7, handlelength=1.2)
     return figure
 

@@ -23,7 +23,7 @@ from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
-from lib.tracker import COLUMNS, OF_A_CORPUS, Row, read_answers, read_csv
+from lib.tracker import Row, columns, read_answers, read_csv
 from lib.train import Interrupted, describe, train
 
 CHECKPOINTS = ROOT / "checkpoints"
@@ -45,8 +45,7 @@ class Run:
             rows = []
         if not rows or rows[-1]["step"] is None or "t_grok" not in self.summary:
             raise UserError(f"{path}: metrics.csv or summary.json is damaged; train the run again with --fresh")
-        columns = COLUMNS + (OF_A_CORPUS if self.config.data.task == "corpus" else ())
-        as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in columns}
+        as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in columns(self.config)}
         self.metrics: dict[str, np.ndarray] = {name: np.array(column) for name, column in as_float.items()}
 
     def json(self, name: str) -> dict[str, Any]:

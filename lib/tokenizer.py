@@ -94,16 +94,11 @@ class NumberTokenizer:
 
 
 @dataclass(frozen=True)
-class BytePairTokenizer:
-    """Tokens of bytes, learned by `bpe.learn` or GPT-2's own; tiktoken does the work. "<|endoftext|>" is the last id.
-
-    It stands between documents, so it is where a text begins as well as where it ends.
-    """
+class BytePairTokenizer(bpe.Separated):
+    """Tokens of bytes, learned by `bpe.learn` or GPT-2's own; tiktoken does the work."""
 
     tokens: tuple[str, ...]  # in the order of their ids, each byte as the character of its number (Latin-1)
-    begins: bool = True  # whether the documents that it was made for have their ends marked
-
-    pad = 0
+    begins: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tokens", tuple(self.tokens))  # a list, when read from a file
@@ -115,18 +110,6 @@ class BytePairTokenizer:
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
         return bpe.encoding("of its own", [token.encode("latin-1") for token in self.tokens])
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens) + 1
-
-    @property
-    def eos(self) -> int:
-        return len(self.tokens)
-
-    @property
-    def bos(self) -> int | None:
-        return self.eos if self.begins else None
 
     def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""

@@ -35,7 +35,7 @@ class ExperimentTracker:
 
     def __init__(self, folder: Path, config: RunConfig, device: str, backends: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.columns = COLUMNS + (OF_A_CORPUS if config.data.task == "corpus" else ())
+        self.columns = columns(config)
         self.rows: list[Row] = []
         self.time_s, self._started = 0.0, None
         self.backends = Backends(backends, folder, config, self.note)
@@ -109,6 +109,11 @@ class ExperimentTracker:
         self.backends.finish(summary)
         if not keep_state:
             (self.folder / "state.pt").unlink(missing_ok=True)
+
+
+def columns(config: RunConfig) -> tuple[str, ...]:
+    """Those of a run's metrics.csv."""
+    return COLUMNS + (OF_A_CORPUS if config.data.task == "corpus" else ())
 
 
 def line(cells: list[str]) -> str:

@@ -194,6 +194,8 @@ class Trainer:
             summary["start_memory_mb"] = self.start_memory_mb
             summary |= self.data.facts
         summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
+        if self.device == "cuda":
+            summary["peak_reserved_mb"] = round(torch.cuda.max_memory_reserved() / 1e6, 1)
         if diverged_at is None:
             self.tracker.note(f"done in {seconds:.1f} s of training")
         else:
