@@ -29,17 +29,20 @@ Pair = tuple[int, int]
 def blocks(path: Path) -> Iterator[str]:
     """A text file in parts of about BLOCK characters, cut where it does not matter: its pieces are those of the whole.
 
-    That is before a line break that follows something else than white space. UTF-8; what is not becomes U+FFFD.
+    That is before a line break that follows something else than white space. Raises UserError if it is not UTF-8.
     """
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rest = ""
-        while read := file.read(BLOCK):
-            new = max(0, len(rest) - 2)
-            rest += read
-            last = regex.search(r"(?r)\S\r?\n", rest, pos=new)  # searched for from the end
-            cut = last.start() + 1 if last else 0
-            yield rest[:cut]
-            rest = rest[cut:]
+        try:
+            while read := file.read(BLOCK):
+                new = max(0, len(rest) - 2)
+                rest += read
+                last = regex.search(r"(?r)\S\r?\n", rest, pos=new)  # searched for from the end
+                cut = last.start() + 1 if last else 0
+                yield rest[:cut]
+                rest = rest[cut:]
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: must be a text in UTF-8") from None
         yield rest
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import save
 from lib import networks
 from lib import tokenizer as tokenizers
 from lib.config import RunConfig
+from lib.distributed import for_the_first, rank
 from lib.fields import UserError
 from lib.networks import Network
 from lib.tokenizer import Tokenizer
@@ -27,11 +28,16 @@ def save_weights(
     step: int,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write the weights. One metadata key, because with several their order, and so the bytes, would vary."""
+    """Write the weights. One metadata key, because with several their order, and so the bytes, would vary.
+
+    Of several processes the first one writes, and all must call.
+    """
     path.parent.mkdir(exist_ok=True)
     about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
-    tensors = {name: tensor.to(dtype).contiguous().cpu() for name, tensor in model.state_dict().items()}
-    write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
+    tensors = {name: for_the_first(tensor) for name, tensor in model.state_dict().items()}
+    if rank() == 0:
+        tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+        write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:

@@ -31,6 +31,8 @@ def parser() -> Parser:
     result.add_argument("--checkpoints", type=Path, default=runs.CHECKPOINTS, help="folder for the run folders")
     shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
     result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
+    help = "under torchrun: each process keeps its part of the weights, for a network that does not fit"
+    result.add_argument("--shard", action="store_true", help=help)
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
     for name, help in RunConfig.options().items():
         metavar = name.rpartition(".")[2].upper()
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
     plan = {each: [config.override(changes) for config in EXPERIMENTS[each]()] for each in known[name]}
     root = args["checkpoints"]
-    options = {name: args[name] for name in ("fresh", "workers", "device")}
+    options = {name: args[name] for name in ("fresh", "workers", "device", "shard")}
     check_device(args["device"])
     with distributed.group(args["device"]):
         runs.train_all(plan, **options, root=root, backends=args["tracker"])

@@ -32,6 +32,10 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
     if data.longest > model.context_length:
         allowed = f"at least {data.longest}, the longest sequence of the data"
         raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
+    learned = model.kind == "transformer" and model.positions == "learned"
+    if data.scoring == "all" and learned and data.longest < model.context_length:
+        allowed = f"data.window = {data.longest}: what lies beyond would never learn its position"
+        raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
     if train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
     if train.prompt:

@@ -1,6 +1,8 @@
 """One run trained by several processes, each on its share of every batch: `torchrun --nproc_per_node N -m lib.train …`.
 
-Every process holds the whole network, makes the same steps and comes to the same evaluations; the first one writes.
+Every process makes the same steps and comes to the same evaluations; the first one writes. Each holds the whole network
+(DDP, Li et al. 2020, arXiv 2006.15704) or, with `--shard`, its part of every weight, gradient and moment, and a block's
+weights as a whole only while it computes (FSDP, Zhao et al. 2023, arXiv 2304.11277): for a network that does not fit.
 """
 
 import os
@@ -12,8 +14,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from lib.config import RunConfig
+from lib.fields import UserError
 from lib.machine import sole_use
 
 NEEDED = ("config.json", "metrics.csv", "state.pt")  # what a process must have of a run to go on with it
@@ -58,6 +63,62 @@ def group(device: str) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def spread(objective: nn.Module, device: str, shard: bool) -> nn.Module:
+    """`objective` on the device, in such a way that its backward averages the gradients of the processes.
+
+    With `shard` its `reading` makes a function see whole weights, as its forward does.
+    """
+    if not together():
+        return objective.to(device)
+    if not shard:
+        return DistributedDataParallel(objective.to(device))
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # takes a second to import
+
+    mesh = dist.init_device_mesh(device, (size(),))
+    for block in objective.network.blocks:
+        fully_shard(block, mesh=mesh)  # moves it to the device, and keeps this process's part
+    fully_shard(objective, mesh=mesh, reshard_after_forward=True)
+    register_fsdp_forward_method(objective, "reading")
+    return objective
+
+
+def check_shard(config: RunConfig) -> None:
+    """Raises UserError if the weights of a run cannot be spread over processes."""
+    if not launched():
+        raise UserError("--shard: needs several processes: torchrun --nproc_per_node N -m lib.train … --shard")
+    for name, value, allowed in (
+        ("data.task", config.data.task, ("corpus",)),
+        ("model.kind", config.model.kind, ("transformer",)),
+        ("optim.name", config.optim.name, ("adam", "adamw")),
+        ("optim.grokfast", config.optim.grokfast, (0.0,)),
+        ("optim.orthogonal", config.optim.orthogonal, (False,)),
+        ("train.precision", config.train.precision, ("float32", "bfloat16")),
+    ):
+        if value not in allowed:
+            raise UserError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))} with --shard")
+
+
+def whole(x: Tensor) -> Tensor:
+    """A tensor of which each process has a part, in one piece; any other as it is. All processes must ask."""
+    return x.full_tensor() if hasattr(x, "full_tensor") else x
+
+
+def for_the_first(x: Tensor) -> Tensor | None:
+    """The same on the CPU, for the first process only."""
+    x = whole(x)
+    return x.cpu() if rank() == 0 else None
+
+
+def like(x: Tensor, parameter: Tensor) -> Tensor:
+    """A whole tensor laid out as the parameter of its shape: on its device, and of it this process's part, if so."""
+    if not hasattr(parameter, "full_tensor") or x.shape != parameter.shape:
+        return x
+    from torch.distributed.tensor import distribute_tensor
+
+    here = x.to(parameter.device)
+    return distribute_tensor(here, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 @contextmanager

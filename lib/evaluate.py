@@ -1,6 +1,8 @@
 """How a model is scored: loss and accuracy over whole splits, and when."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,7 @@ EVAL_LOGITS = 2**24  # numbers at a time, where a vocabulary is large
 
 
 class Objective(nn.Module):
-    """The loss that is trained on, as a module of its own, so that DistributedDataParallel can wrap it."""
+    """The loss that is trained on, as a module of its own, so that several processes can share it."""
 
     def __init__(self, network: Network, scoring: Scoring, config: TrainConfig) -> None:
         super().__init__()
@@ -31,6 +33,10 @@ class Objective(nn.Module):
                 return chunked_loss(self.network, batch)
             logits, targets = scored_logits(self.network, batch, self.scoring)
         return F.cross_entropy(logits, targets, ignore_index=IGNORE)
+
+    def reading(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """`function` of the network, which finds its weights whole wherever they are kept (distributed.spread)."""
+        return function(self.network, *args, **options)
 
 
 def chunked_loss(network: Network, batch: Batch) -> Tensor:

@@ -85,7 +85,9 @@ class Pool:
             for job in jobs:
                 job.process.join()
             told = "stopped; the state of each run is saved: the same command"
-            if self.fresh:
+            if not any((job.folder / "state.pt").exists() for job in jobs):
+                told = "stopped before a state was saved"
+            elif self.fresh:
                 told += " without --fresh goes on with those that were begun, and keeps the others as they were stored"
             else:
                 told += " goes on from there"

@@ -193,13 +193,14 @@ def train_all(
     device: str = "cpu",
     root: Path = CHECKPOINTS,
     backends: Sequence[str] = (),
+    shard: bool = False,
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
     earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends` are
-    the names of those that show what is trained (lib.backends). Raises UserError before anything begins if a config, a
-    folder or a back end cannot work, and if a run fails, after the others are done.
+    the names of those that show what is trained (lib.backends); `shard`: see lib.distributed. Raises UserError before
+    anything begins if a config, a folder or a back end cannot work, and if a run fails, after the others are done.
     """
     check_device(device)
     check_backends(backends)
@@ -211,6 +212,8 @@ def train_all(
             if config.data.task == "corpus":
                 check_unchanged(config.data, stored(experiment, config, root).summary)
     check_all(missing.values())
+    for config in missing.values() if shard else ():
+        distributed.check_shard(config)
     for folder in {folder.parent for folder in missing}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -223,7 +226,7 @@ def train_all(
             print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
             if distributed.size() > 1:
-                train_together(missing, fresh, device, backends)
+                train_together(missing, fresh, device, backends, shard)
             else:
                 Pool(device, workers or default_workers(device), fresh, backends).run(missing)
         finally:
@@ -235,7 +238,9 @@ def train_all(
         distributed.wait()  # until the runs are where they stay
 
 
-def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str]) -> None:
+def train_together(
+    runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str], shard: bool
+) -> None:
     """Train each config into its folder, one after the other, all processes at the same."""
     first = distributed.rank() == 0
     for folder, config in runs.items():
@@ -244,7 +249,7 @@ def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, bac
                 shutil.rmtree(folder)
         distributed.wait()
         tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else (lambda row: None)
-        train(config, folder, device, tell, backends)
+        train(config, folder, device, tell, backends, shard)
         distributed.wait()
 
 

@@ -50,11 +50,18 @@ class ExperimentTracker:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
     def rewind(self, step: int, time_s: float) -> None:
-        """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`."""
-        self.rows = [row for row in read_csv((self.folder / "metrics.csv").read_text()) if row["step"] <= step]
+        """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`.
+
+        Raises UserError if there are none, or they are damaged.
+        """
+        path = self.folder / "metrics.csv"
+        try:
+            self.rows = [row for row in read_csv(path.read_text()) if row["step"] <= step]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again") from None
         self.time_s = time_s
         lines = map(line, [list(self.columns), *map(self.values, self.rows)])
-        write_atomically(self.folder / "metrics.csv", "".join(lines))
+        write_atomically(path, "".join(lines))
 
     def start(self) -> None:
         """Let the clock run."""

@@ -1,6 +1,5 @@
 """The training loop, and `python -m lib.train NAME …`, its command line."""
 
-import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -9,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lib import checkpoint, distributed, inference, networks, stats
+from lib import checkpoint, distributed, inference, networks, optim, state, stats
 from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.data import IGNORE, Batch, Dataset, batch_rows
@@ -20,8 +19,7 @@ from lib.datasets import load_data
 from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, start_memory_mb, stop_signal
-from lib.optim import Optimizer
-from lib.tracker import ExperimentTracker, Row, write_atomically
+from lib.tracker import ExperimentTracker, Row
 
 OnEval = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
@@ -31,19 +29,25 @@ class Trainer:
     """One run: data, model, optimiser and tracker, resumed from the folder's state.pt if there is one."""
 
     def __init__(
-        self, config: RunConfig, data: Dataset, folder: Path, device: str = "cpu", backends: Sequence[str] = ()
+        self,
+        config: RunConfig,
+        data: Dataset,
+        folder: Path,
+        device: str = "cpu",
+        backends: Sequence[str] = (),
+        shard: bool = False,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
         self.start_memory_mb = round(start_memory_mb(device), 1)
         self.data = data.to(device)
         self.scoring = self.data.scoring
         torch.manual_seed(config.seed)
-        self.model = networks.make(config.model, self.data.tokenizer.vocab_size).to(device)
+        self.model = networks.make(config.model, self.data.tokenizer.vocab_size)
         self.model.checkpointing = config.train.activation_checkpointing
-        self.objective: nn.Module = Objective(self.model, self.scoring, config.train)
-        if distributed.size() > 1:
-            self.objective = DistributedDataParallel(self.objective)  # averages the gradients of the processes
-        self.optimizer = Optimizer(self.model, config, device)
+        objective = Objective(self.model, self.scoring, config.train)
+        self.objective = distributed.spread(objective, device, shard)
+        self.reading = objective.reading
+        self.optimizer = optim.Optimizer(self.model, config, device)
         self.tracker = ExperimentTracker(folder, config, device, backends)
         self.eval_steps = evaluation_steps(config.train)
         self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
@@ -82,7 +86,7 @@ class Trainer:
         losses = []
         self.optimizer.zero_grad()
         for part, share in zip(parts, shares_of(parts), strict=True):
-            more_follow = len(losses) + 1 < len(parts) and distributed.size() > 1
+            more_follow = len(losses) + 1 < len(parts) and isinstance(self.objective, DistributedDataParallel)
             with self.objective.no_sync() if more_follow else nullcontext():  # gradients are exchanged once, when whole
                 loss = self.objective(part) * share
                 self.optimizer.backward(loss)
@@ -113,7 +117,7 @@ class Trainer:
         metrics: dict[str, float | None] = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, batch in self.data.splits.items():
             with precision(self.config.train, self.device):
-                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = evaluate(self.model, batch, self.scoring)
+                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = self.reading(evaluate, batch, self.scoring)
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
         if self.config.data.task == "corpus":
@@ -121,8 +125,8 @@ class Trainer:
             metrics |= {f"{name}_ppl": math.exp(min(metrics[f"{name}_loss"], 700.0)) for name in self.data.splits}
         weights = [p.detach() for p in self.model.parameters()]
         metrics["grad_norm"] = None if self.grad_norm is None else self.grad_norm.item()
-        metrics["weight_norm"] = torch.nn.utils.get_total_norm(weights).item()
-        metrics["matrix_norm"] = torch.nn.utils.get_total_norm([p for p in weights if p.ndim >= 2]).item()
+        metrics["weight_norm"] = optim.norm(weights).item()
+        metrics["matrix_norm"] = optim.norm([p for p in weights if p.ndim >= 2]).item()
         self.losses = []
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))
@@ -136,11 +140,11 @@ class Trainer:
         at_end = self.step == self.last_step
         if self.config.train.keep_answers and (self.step in self.answer_steps or at_end):
             with precision(self.config.train, self.device):
-                given = {name: answers(self.model, batch).numpy() for name, batch in self.data.splits.items()}
+                given = {name: self.reading(answers, batch).numpy() for name, batch in self.data.splits.items()}
             self.tracker.keep_answers(self.step, given)
         if self.config.train.prompt:
             options = {"n_tokens": SAMPLE_TOKENS, "temperature": 0.8, "seed": 0}
-            [sample] = inference.sample(self.model, self.data.tokenizer, self.config.train.prompt, **options)
+            [sample] = self.reading(inference.sample, self.data.tokenizer, self.config.train.prompt, **options)
             self.model.train()
             self.tracker.keep_sample(self.step, sample)
         if self.config.train.keep_weights and (self.step in self.weight_steps or at_end):
@@ -211,42 +215,20 @@ class Trainer:
         checkpoint.save_weights(path, self.model, self.config, tokenizer, self.step, dtype)
 
     def save_state(self) -> None:
-        """All that the rest of the run depends on; the order of the batches follows from the step."""
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if self.device == "cuda" else None,
-            "losses": [float(loss) for loss in self.losses],
-            "text": self.data.facts.get("sha256"),
-            "time_s": self.tracker.time_s,
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomically(self.folder / "state.pt", buffer.getvalue())
+        losses, text = [float(loss) for loss in self.losses], self.data.facts.get("sha256")
+        saved = {"step": self.step, "losses": losses, "text": text, "time_s": self.tracker.time_s}
+        state.save(self.folder, self.model, self.optimizer, **saved)
         self.draw_apart()
 
     def load_state(self) -> None:
-        path = self.folder / "state.pt"
-        if not path.exists():
+        saved = state.load(self.folder, self.model, self.optimizer)
+        if saved is None:
             return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            if state["text"] != self.data.facts.get("sha256"):
-                raise UserError(f"{self.config.data.corpus}: has changed since this run was begun; use --fresh")
-            self.step = state["step"]
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["rng"])
-            if state["cuda_rng"] is not None and self.device == "cuda":
-                torch.cuda.set_rng_state(state["cuda_rng"])
-            self.losses = [torch.tensor(loss, device=self.device) for loss in state["losses"]]
-            self.tracker.rewind(self.step, state["time_s"])
-        except UserError:
-            raise
-        except Exception:  # whatever torch makes of a damaged file, or of one from another version
-            raise UserError(f"{path}: damaged, or of another version; delete it to begin the run again") from None
+        if saved["text"] != self.data.facts.get("sha256"):
+            raise UserError(f"{self.config.data.corpus}: has changed since this run was begun; use --fresh")
+        self.step = saved["step"]
+        self.losses = [torch.tensor(loss, device=self.device) for loss in saved["losses"]]
+        self.tracker.rewind(self.step, saved["time_s"])
         self.draw_apart()
         self.tracker.note(f"resumed at step {self.step}")
 
@@ -275,12 +257,14 @@ def train(
     device: str = "cpu",
     on_eval: OnEval = lambda row: None,
     backends: Sequence[str] = (),
+    shard: bool = False,
 ) -> None:
     """Train `config` into the run folder `folder`, or go on with it if it was begun.
 
     On the CPU in one thread, since the number of threads changes the last bits of a result: there the same config
-    gives the same bits. The caller's thread count and random state are put back. Raises UserError if the config, the
-    folder, the device or a back end cannot work, or another process is at work in the folder.
+    gives the same bits. The caller's thread count and random state are put back. `shard`: see lib.distributed. Raises
+    UserError if the config, the folder, the device or a back end cannot work, or another process is at work in the
+    folder.
     """
     check_device(device)
     check_backends(backends)
@@ -296,7 +280,7 @@ def train(
         torch.set_flush_denormal(True)  # tiny weights and moments under decay would slow the CPU several times
         try:
             with distributed.place(folder) as place:
-                Trainer(config, data, place, device, () if distributed.rank() else backends).run(on_eval)
+                Trainer(config, data, place, device, () if distributed.rank() else backends, shard).run(on_eval)
         finally:
             torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(products)

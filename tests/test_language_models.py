@@ -434,11 +434,26 @@ def two_processes(story: RunConfig, tmp_path: Path) -> Callable[..., None]:
     return call
 
 
+ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "ways"),
+    [
+        ({"optim.name": "momentum", "optim.lr": 0.1}, []),
+        (ADAMW, ["--shard"]),
+        (ADAMW | {"model.tied": False, "train.activation_checkpointing": True}, ["--shard"]),
+    ],
+    ids=["each with all weights", "each with a part", "each with a part, and computing blocks twice"],
+)
 def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
-    story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
+    changes: dict[str, object],
+    ways: list[str],
+    story: RunConfig,
+    tmp_path: Path,
+    two_processes: Callable[..., None],
 ) -> None:
-    changes = {"optim.name": "momentum", "optim.lr": 0.1, "train.accumulation": 2, "train.prompt": "the cat"}
-    base = story.override(changes)
+    base = story.override(changes | {"train.accumulation": 2, "train.prompt": "the cat"})
     configs = [base.override({"seed": seed}) for seed in range(3)]  # as add_sub_adam's, once all else is overridden
     for config in configs:
         train(config, tmp_path / "alone" / config.id)
@@ -448,7 +463,7 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
         train(configs[1], begun, on_eval=stop_at(4))
     shutil.copytree(tmp_path / "alone" / stored.name, stored)
     options = [f"--{name}={value}" for name, value in base.flat().items() if name != "seed"]
-    two_processes("-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options)
+    two_processes("-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, *ways)
     assert sorted(place.iterdir()) == sorted([fresh, begun, stored])
     assert "resumed at step 4" in Run(begun).log and "resumed" not in Run(fresh).log
     for folder in (fresh, begun, stored):
@@ -459,6 +474,56 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
         for column in set(one.metrics) - {"time_s"}:
             assert two.metrics[column] == pytest.approx(one.metrics[column], rel=1e-6, nan_ok=True), column
     assert weights(stored) == weights(tmp_path / "alone" / stored.name)
+
+
+SHARDED = """
+from pathlib import Path
+from lib import distributed
+from lib.datasets import load_data
+from lib.networks import n_params
+from lib.tracker import read_config
+from lib.train import Trainer
+
+with distributed.group("cpu"):
+    config = read_config(Path("config.json"))
+    folder = Path(f"process-{distributed.rank()}")
+    folder.mkdir()
+    trainer = Trainer(config, load_data(config), folder, shard=True)
+    trainer.take_step()
+    trainer.evaluate()
+    weights = list(trainer.model.parameters())
+    [adamw] = trainer.optimizer.parts
+    for kept in (weights, [w.grad for w in weights], *([adamw.state[w][name] for w in weights] for name in MOMENTS)):
+        assert 0.4 < sum(x.to_local().numel() for x in kept) / n_params(trainer.model) < 0.6
+"""
+
+
+def test_a_sharding_process_keeps_half_of_the_weights_their_gradients_and_moments(
+    story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
+) -> None:
+    write_json(tmp_path / "config.json", story.override(ADAMW | {"train.precision": "bfloat16"}).to_dict())
+    (tmp_path / "sharded.py").write_text(SHARDED.replace("MOMENTS", repr(("exp_avg", "exp_avg_sq"))))
+    two_processes("sharded.py")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.kind": "lstm"}, "model.kind = 'lstm': must be 'transformer' with --shard"),
+        ({"optim.name": "muon"}, "optim.name = 'muon': must be 'adam' or 'adamw' with --shard"),
+        ({"train.precision": "float16"}, "train.precision = 'float16': must be 'float32' or 'bfloat16' with --shard"),
+    ],
+)
+def test_what_cannot_be_sharded_is_one_line_before_anything_begins(
+    story: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UserError, match="--shard: needs several processes: torchrun"):
+        train_all({"x": [story]}, root=tmp_path, shard=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError) as error:
+        train_all({"x": [story, story.override(changes)]}, root=tmp_path, shard=True)
+    assert str(error.value) == words
+    assert not (tmp_path / "x").exists()
 
 
 TOGETHER = """
@@ -521,12 +586,20 @@ def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop
             ["train.activation_checkpointing = true", "must be false unless model.kind = transformer"],
         ),
         ({"model.context_length": 7}, ["model.context_length = 7", "at least 8"]),
+        ({"model.context_length": 9}, ["model.context_length = 9", "must be data.window = 8"]),
+        ({"data.corpus": "binary.txt"}, ["binary.txt: must be a text in UTF-8"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else " ".join(value),
 )
 def test_what_does_not_fit_a_corpus_is_one_line_before_anything_begins(
-    story: RunConfig, tmp_path: Path, changes: dict[str, object], words: list[str]
+    story: RunConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    words: list[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("binary.txt").write_bytes(bytes(range(256)))
     bad = replace(story, data=changes.pop("data", story.data)).override(changes)
     with pytest.raises(UserError) as error:
         train_all({"x": [story, bad, story.override({"seed": 1})]}, root=tmp_path)
