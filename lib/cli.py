@@ -31,7 +31,7 @@ def parser() -> Parser:
     result.add_argument("--checkpoints", type=Path, default=runs.CHECKPOINTS, help="folder for the run folders")
     shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
     result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
-    help = "under torchrun: each process keeps its part of the weights, for a network that does not fit"
+    help = "under torchrun: each process keeps only its part of the weights, for a network that does not fit"
     result.add_argument("--shard", action="store_true", help=help)
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
     for name, help in RunConfig.options().items():

@@ -27,7 +27,7 @@ from lib.tokenizer import BytePairTokenizer, CharacterTokenizer, Tokenizer
 from lib.tracker import write_atomically
 
 CACHE = ROOT / ".cache"
-VERSION = 1  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
+VERSION = 2  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import sole_use
 
-NEEDED = ("config.json", "metrics.csv", "state.pt")  # what a process must have of a run to go on with it
+NEEDED = ("config.json", "metrics.csv")  # what a process must have of a run to go on with it, beside its state
 
 
 def launched() -> bool:
@@ -68,25 +68,33 @@ def group(device: str) -> Iterator[None]:
 def spread(objective: nn.Module, device: str, shard: bool) -> nn.Module:
     """`objective` on the device, in such a way that its backward averages the gradients of the processes.
 
-    With `shard` its `reading` makes a function see whole weights, as its forward does.
+    With `shard` its `reading` makes a function see whole weights, as its forward does. Blocks' matrices are gathered in
+    the precision of their products: a copy that autocast made would outlive the gathered ones.
     """
     if not together():
         return objective.to(device)
     if not shard:
         return DistributedDataParallel(objective.to(device))
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # takes a second to import
+    # takes a second to import
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     mesh = dist.init_device_mesh(device, (size(),))
+    dtype = getattr(torch, objective.config.precision)
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in objective.network.blocks:
-        fully_shard(block, mesh=mesh)  # moves it to the device, and keeps this process's part
+        fully_shard([block.attention, block.feed_forward], mesh=mesh, mp_policy=policy)  # keeps this process's part
+    # the rest, norms among it, is in float32, and in parts whenever the optimiser or a file wants the parameters
     fully_shard(objective, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(objective, "reading")
     return objective
 
 
 def check_shard(config: RunConfig) -> None:
-    """Raises UserError if the weights of a run cannot be spread over processes."""
-    if not launched():
+    """Raises UserError if the weights of a run cannot be spread over the processes that there are.
+
+    Fused SGD and Muon's products are not made for parts of a matrix; equations take the fast path, which is not either.
+    """
+    if size() == 1:
         raise UserError("--shard: needs several processes: torchrun --nproc_per_node N -m lib.train … --shard")
     for name, value, allowed in (
         ("data.task", config.data.task, ("corpus",)),
@@ -111,14 +119,22 @@ def for_the_first(x: Tensor) -> Tensor | None:
     return x.cpu() if rank() == 0 else None
 
 
-def like(x: Tensor, parameter: Tensor) -> Tensor:
-    """A whole tensor laid out as the parameter of its shape: on its device, and of it this process's part, if so."""
-    if not hasattr(parameter, "full_tensor") or x.shape != parameter.shape:
+def part_of(x: Tensor, parameter: Tensor) -> Tensor:
+    """This process's part of a whole tensor of the parameter's shape, if the parameter is in parts; else as it is."""
+    if not hasattr(parameter, "full_tensor"):
         return x
     from torch.distributed.tensor import distribute_tensor
 
     here = x.to(parameter.device)
     return distribute_tensor(here, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def agreed(x: Tensor) -> Tensor:
+    """`x` as the first process has it, so that all decide alike."""
+    if together():
+        x = x.clone()
+        dist.broadcast(x, 0)
+    return x
 
 
 @contextmanager
@@ -136,6 +152,8 @@ def place(folder: Path) -> Iterator[Path]:
         for name in NEEDED:
             if (folder / name).exists():
                 shutil.copy(folder / name, copy)
+        if (folder / "state.pt").exists():  # large; the first process replaces it after all have made a step
+            Path(copy, "state.pt").symlink_to((folder / "state.pt").resolve())
         wait()
         yield Path(copy)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib import arithmetic, checkpoint
+from lib import arithmetic, checkpoint, distributed
 from lib.bpe import Separated, Special
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
@@ -64,6 +64,7 @@ def generate(
         else:
             probabilities = torch.softmax(logits / temperature, -1)
             ids = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+        ids = distributed.agreed(ids)
         chosen = probabilities.gather(1, ids[:, None])[:, 0]
         if eos is not None:
             ids = torch.where(done, eos, ids)

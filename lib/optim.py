@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lib.config import OptimConfig, RunConfig
-from lib.distributed import like, whole
+from lib.distributed import part_of, whole
 from lib.fields import UserError
 
 
@@ -68,7 +68,7 @@ class Optimizer:
 
     def grad_norm(self) -> torch.Tensor:
         """Global L2 norm of the gradient, a scalar on the device; after `unscale`."""
-        return norm([p.grad for p in self.parameters if p.grad is not None])
+        return total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def step(self, step: int) -> None:
         """Update the weights from `step` to `step + 1`, after what the options do to the gradients."""
@@ -104,13 +104,16 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for part, stored in zip(self.parts, state["parts"], strict=True):
             parameters = [p for group in part.param_groups for p in group["params"]]
-            moments = {i: {k: like(x, parameters[i]) for k, x in s.items()} for i, s in stored["state"].items()}
-            part.load_state_dict(stored | {"state": moments})
+            states = {
+                i: {name: x if name == "step" else part_of(x, parameters[i]) for name, x in kept.items()}
+                for i, kept in stored["state"].items()
+            }
+            part.load_state_dict(stored | {"state": states})
         self.scaler.load_state_dict(state["scaler"])
         self.slow = [mean.to(self.parameters[0].device) for mean in state["slow"]]
 
 
-def norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+def total_norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """L2 norm of all numbers of some tensors, of which this process may have a part: a scalar on their device."""
     return whole(nn.utils.get_total_norm(tensors))
 

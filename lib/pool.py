@@ -84,13 +84,9 @@ class Pool:
                 job.process.terminate()
             for job in jobs:
                 job.process.join()
-            told = "stopped; the state of each run is saved: the same command"
-            if not any((job.folder / "state.pt").exists() for job in jobs):
-                told = "stopped before a state was saved"
-            elif self.fresh:
-                told += " without --fresh goes on with those that were begun, and keeps the others as they were stored"
-            else:
-                told += " goes on from there"
+            told = "stopped; the same command goes on from what is saved"
+            if self.fresh:
+                told = told.replace("command", "command without --fresh") + ", and keeps the others as they were stored"
             raise UserError(told) from None
         if self.failed:
             raise UserError("; ".join(self.failed))

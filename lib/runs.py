@@ -211,9 +211,9 @@ def train_all(
         for config in set(configs) - set(new):
             if config.data.task == "corpus":
                 check_unchanged(config.data, stored(experiment, config, root).summary)
-    check_all(missing.values())
     for config in missing.values() if shard else ():
         distributed.check_shard(config)
+    check_all(missing.values())
     for folder in {folder.parent for folder in missing}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -236,6 +236,8 @@ def train_all(
                 if len(ids) > SWEEP and trained and distributed.rank() == 0:
                     archive.pack(root / experiment, ids)
         distributed.wait()  # until the runs are where they stay
+    elif backends:
+        print("nothing to train, so nothing to show: --fresh trains stored runs again", file=sys.stderr)
 
 
 def train_together(

@@ -17,6 +17,9 @@ from lib.networks import Network
 from lib.optim import Optimizer
 from lib.tracker import write_atomically
 
+KEYS = {"step", "losses", "text", "time_s", "model", "optimizer", "rng", "cuda_rng"}
+DAMAGED = "damaged, or of another version; delete it to begin the run again"
+
 
 def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> None:
     """Write the state, `rest` with it, from the first process. All must call: each may have a part of the weights."""
@@ -30,22 +33,31 @@ def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> Non
         write_atomically(folder / "state.pt", buffer.getvalue())
 
 
-def load(folder: Path, model: Network, optimizer: Optimizer) -> dict[str, Any] | None:
-    """Put weights, optimiser and random numbers as they were, and return the whole state; None if there is none.
-
-    Raises UserError if the file is damaged.
-    """
+def read(folder: Path) -> dict[str, Any] | None:
+    """The whole state; None if there is none. Raises UserError if it is damaged."""
     path = folder / "state.pt"
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=distributed.size() > 1)
+        missing = KEYS - state.keys()
+    except Exception:  # whatever torch makes of a damaged file
+        missing = KEYS
+    if missing:
+        raise UserError(f"{path}: {DAMAGED}")
+    return state
+
+
+def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
+    """Put weights, optimiser and random numbers as they were. Raises UserError if they do not fit."""
+    try:
         own = model.state_dict()
-        model.load_state_dict({name: distributed.like(x, own[name]) for name, x in state["model"].items()})
+        model.load_state_dict({name: distributed.part_of(x, own[name]) for name, x in state["model"].items()})
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and next(model.parameters()).is_cuda:
             torch.cuda.set_rng_state(state["cuda_rng"])
-    except Exception:  # whatever torch makes of a damaged file, or of one from another version
-        raise UserError(f"{path}: damaged, or of another version; delete it to begin the run again") from None
-    return state
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
+        raise UserError(f"{folder / 'state.pt'}: {DAMAGED}") from None

@@ -52,13 +52,15 @@ class ExperimentTracker:
     def rewind(self, step: int, time_s: float) -> None:
         """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`.
 
-        Raises UserError if there are none, or they are damaged.
+        Raises UserError if none is there, or they are damaged.
         """
         path = self.folder / "metrics.csv"
         try:
             self.rows = [row for row in read_csv(path.read_text()) if row["step"] <= step]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again") from None
+        except (OSError, ValueError, TypeError, csv.Error):
+            self.rows = []
+        if not self.rows:
+            raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again")
         self.time_s = time_s
         lines = map(line, [list(self.columns), *map(self.values, self.rows)])
         write_atomically(path, "".join(lines))

@@ -87,7 +87,8 @@ class Trainer:
         self.optimizer.zero_grad()
         for part, share in zip(parts, shares_of(parts), strict=True):
             more_follow = len(losses) + 1 < len(parts) and isinstance(self.objective, DistributedDataParallel)
-            with self.objective.no_sync() if more_follow else nullcontext():  # gradients are exchanged once, when whole
+            # DDP exchanges gradients once, when whole; shards do so part by part, for whole gradients would not fit
+            with self.objective.no_sync() if more_follow else nullcontext():
                 loss = self.objective(part) * share
                 self.optimizer.backward(loss)
             losses.append(loss.detach())
@@ -117,7 +118,8 @@ class Trainer:
         metrics: dict[str, float | None] = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, batch in self.data.splits.items():
             with precision(self.config.train, self.device):
-                metrics[f"{name}_loss"], metrics[f"{name}_acc"] = self.reading(evaluate, batch, self.scoring)
+                both = torch.tensor(self.reading(evaluate, batch, self.scoring), dtype=torch.float64)
+            metrics[f"{name}_loss"], metrics[f"{name}_acc"] = distributed.agreed(both.to(self.device)).tolist()
             if not math.isfinite(metrics[f"{name}_loss"]):
                 raise Diverged(self.step)
         if self.config.data.task == "corpus":
@@ -125,8 +127,8 @@ class Trainer:
             metrics |= {f"{name}_ppl": math.exp(min(metrics[f"{name}_loss"], 700.0)) for name in self.data.splits}
         weights = [p.detach() for p in self.model.parameters()]
         metrics["grad_norm"] = None if self.grad_norm is None else self.grad_norm.item()
-        metrics["weight_norm"] = optim.norm(weights).item()
-        metrics["matrix_norm"] = optim.norm([p for p in weights if p.ndim >= 2]).item()
+        metrics["weight_norm"] = optim.total_norm(weights).item()
+        metrics["matrix_norm"] = optim.total_norm([p for p in weights if p.ndim >= 2]).item()
         self.losses = []
         row = self.tracker.log(**metrics)
         self.tracker.note(describe(row))
@@ -221,11 +223,12 @@ class Trainer:
         self.draw_apart()
 
     def load_state(self) -> None:
-        saved = state.load(self.folder, self.model, self.optimizer)
+        saved = state.read(self.folder)
         if saved is None:
             return
         if saved["text"] != self.data.facts.get("sha256"):
             raise UserError(f"{self.config.data.corpus}: has changed since this run was begun; use --fresh")
+        state.restore(self.folder, saved, self.model, self.optimizer)
         self.step = saved["step"]
         self.losses = [torch.tensor(loss, device=self.device) for loss in saved["losses"]]
         self.tracker.rewind(self.step, saved["time_s"])
@@ -268,6 +271,8 @@ def train(
     """
     check_device(device)
     check_backends(backends)
+    if shard:
+        distributed.check_shard(config)
     if device == "cpu" and config.model.kind == "lstm" and config.train.precision == "float16":
         raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
     data = load_data(config)

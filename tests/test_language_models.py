@@ -419,6 +419,15 @@ def test_a_text_that_has_changed_is_not_the_one_that_a_run_was_trained_on(story:
     assert again.summary["sha256"] != run.summary["sha256"]
 
 
+def test_a_text_with_another_vocabulary_has_changed_too(story: RunConfig, tmp_path: Path) -> None:
+    letters = story.override({"data.tokenizer": "character"})
+    with pytest.raises(Stop):
+        train(letters, tmp_path / "x", on_eval=stop_at(4))
+    Path(story.data.corpus).write_text(TEXT + "Ω\n")
+    with pytest.raises(UserError, match=r"story\.txt.*has changed since.*use --fresh"):
+        train(letters, tmp_path / "x")
+
+
 @pytest.fixture
 def two_processes(story: RunConfig, tmp_path: Path) -> Callable[..., None]:
     """Runs `python ARGS…` in two processes with gloo, on a copy of the library, whose cache is then the copy's."""
@@ -434,7 +443,7 @@ def two_processes(story: RunConfig, tmp_path: Path) -> Callable[..., None]:
     return call
 
 
-ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3}
+ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3, "data.vocab_size": 301}  # an odd number of rows to share
 
 
 @pytest.mark.parametrize(
@@ -484,26 +493,47 @@ from lib.networks import n_params
 from lib.tracker import read_config
 from lib.train import Trainer
 
+def share(tensors):
+    return sum(x.to_local().numel() for x in tensors) / n_params(trainer.model)
+
 with distributed.group("cpu"):
     config = read_config(Path("config.json"))
-    folder = Path(f"process-{distributed.rank()}")
-    folder.mkdir()
-    trainer = Trainer(config, load_data(config), folder, shard=True)
-    trainer.take_step()
-    trainer.evaluate()
-    weights = list(trainer.model.parameters())
-    [adamw] = trainer.optimizer.parts
-    for kept in (weights, [w.grad for w in weights], *([adamw.state[w][name] for w in weights] for name in MOMENTS)):
-        assert 0.4 < sum(x.to_local().numel() for x in kept) / n_params(trainer.model) < 0.6
+    for precision in ("bfloat16", "float32"):
+        folder = Path(f"{precision}-{distributed.rank()}")
+        folder.mkdir()
+        changed = config.override({"train.precision": precision})
+        trainer = Trainer(changed, load_data(changed), folder, shard=True)
+        seen = []
+        trainer.model.blocks[0].feed_forward.up.register_forward_pre_hook(lambda up, _: seen.append(up.weight.dtype))
+        trainer.evaluate()
+        for _ in range(4):
+            trainer.take_step()
+        trainer.evaluate()
+        assert {str(dtype) for dtype in seen} == {f"torch.{precision}"}
+        weights = list(trainer.model.parameters())
+        [adamw] = trainer.optimizer.parts
+        moments = [[adamw.state[w][name] for w in weights] for name in ("exp_avg", "exp_avg_sq")]
+        for kept in (weights, [w.grad for w in weights], *moments):
+            assert 0.4 < share(kept) < 0.6
 """
 
 
-def test_a_sharding_process_keeps_half_of_the_weights_their_gradients_and_moments(
+def test_a_sharding_process_keeps_half_of_the_weights_gradients_and_moments_and_saves_them_whole(
     story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
 ) -> None:
-    write_json(tmp_path / "config.json", story.override(ADAMW | {"train.precision": "bfloat16"}).to_dict())
-    (tmp_path / "sharded.py").write_text(SHARDED.replace("MOMENTS", repr(("exp_avg", "exp_avg_sq"))))
+    config = story.override(ADAMW)
+    write_json(tmp_path / "config.json", config.to_dict())
+    (tmp_path / "sharded.py").write_text(SHARDED)
     two_processes("sharded.py")
+    assert not (tmp_path / "float32-1" / "state.pt").exists(), "the first process writes"
+    train(config, tmp_path / "float32-0")
+    train(config, tmp_path / "alone")
+    train(config.override({"train.precision": "bfloat16"}), tmp_path / "bfloat16-0")
+    went_on, alone, rounded = (Run(tmp_path / name) for name in ("float32-0", "alone", "bfloat16-0"))
+    assert "resumed at step 4" in went_on.log and "resumed at step 4" in rounded.log
+    for column in ("train_loss", "val_loss", "weight_norm"):
+        assert went_on.metrics[column] == pytest.approx(alone.metrics[column], rel=1e-6)
+        assert rounded.metrics[column] == pytest.approx(alone.metrics[column], rel=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -517,9 +547,10 @@ def test_a_sharding_process_keeps_half_of_the_weights_their_gradients_and_moment
 def test_what_cannot_be_sharded_is_one_line_before_anything_begins(
     story: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: str
 ) -> None:
-    with pytest.raises(UserError, match="--shard: needs several processes: torchrun"):
-        train_all({"x": [story]}, root=tmp_path, shard=True)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for call in (partial(train_all, {"x": [story]}, root=tmp_path), partial(train, story, tmp_path / "x")):
+        with pytest.raises(UserError, match="--shard: needs several processes: torchrun"):
+            call(shard=True)
+    monkeypatch.setattr("lib.distributed.size", lambda: 2)
     with pytest.raises(UserError) as error:
         train_all({"x": [story, story.override(changes)]}, root=tmp_path, shard=True)
     assert str(error.value) == words
@@ -545,24 +576,25 @@ with distributed.group("cpu"):
     config = read_config(Path("config.json"))
     configs = [config, config.override({"seed": 1})]
     runs.SWEEP = 1
-    runs.train_all({"x": configs}, root=Path())
+    runs.train_all({"x": configs}, root=Path(), shard=SHARD)
     print([runs.stored("x", config, Path()).path for config in configs])
     try:
-        train(config, Path("parts"), on_eval=stop)
+        train(config, Path("parts"), on_eval=stop, shard=SHARD)
     except KeyError:
         distributed.wait()
-    train(config, Path("parts"))
+    train(config, Path("parts"), shard=SHARD)
     take_step, Trainer.take_step = Trainer.take_step, overflow_in_the_second
-    train(config, Path("diverged"))
+    train(config, Path("diverged"), shard=SHARD)
 """
 
 
+@pytest.mark.parametrize("shard", [False, True], ids=["each with all weights", "each with a part"])
 def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop(
-    story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
+    shard: bool, story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
 ) -> None:
     config = story.override({"model.dropout": 0.2})
     write_json(tmp_path / "config.json", config.to_dict())
-    (tmp_path / "together.py").write_text(TOGETHER)
+    (tmp_path / "together.py").write_text(TOGETHER.replace("SHARD", str(shard)))
     two_processes("together.py")
     assert not (tmp_path / "x").exists()
     whole, parts = find("x", config, tmp_path), Run(tmp_path / "parts")

@@ -393,11 +393,18 @@ def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_named(tiny: RunConfig, tmp_path: Path) -> None:
     Trainer(tiny, load_data(tiny), tmp_path).save_state()
+    whole = torch.load(tmp_path / "state.pt")
+    with pytest.raises(UserError, match=r"metrics\.csv: damaged or not there; delete the folder"):
+        train(tiny, tmp_path)
     for content in (b"half a file", b""):
         (tmp_path / "state.pt").write_bytes(content)
         with pytest.raises(UserError, match=r"state\.pt: damaged, .* delete it"):
             train(tiny, tmp_path)
-    torch.save({"step": 3}, tmp_path / "state.pt")  # of another version
+    for changes in ({"model": {}}, {"optimizer": {}}, {"rng": None}):  # of another version
+        torch.save(whole | changes, tmp_path / "state.pt")
+        with pytest.raises(UserError, match=r"state\.pt: .* another version; delete it"):
+            train(tiny, tmp_path)
+    torch.save({key: whole[key] for key in whole if key != "losses"}, tmp_path / "state.pt")
     with pytest.raises(UserError, match=r"state\.pt: .* another version; delete it"):
         train(tiny, tmp_path)
 
