@@ -41,8 +41,9 @@ def blocks(path: Path) -> Iterator[str]:
                 cut = last.start() + 1 if last else 0
                 yield rest[:cut]
                 rest = rest[cut:]
-        except UnicodeDecodeError:
-            raise UserError(f"{path}: must be a text in UTF-8") from None
+        except UnicodeDecodeError as error:
+            wrong = error.object[error.start]
+            raise UserError(f"data.corpus = {str(path)!r}: must be a text in UTF-8; byte {wrong:#x} is not") from None
         yield rest
 
 

@@ -155,7 +155,8 @@ def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
     """Raises UserError if a text of one's own is no longer what a run with these facts was trained on."""
     path = Path(config.corpus)
     if config.corpus not in CORPORA and path.is_file() and facts["sha256"] != {"all": sha256(path)}:
-        raise UserError(f"{path}: has changed since a stored run was trained on it; use --fresh to train it again")
+        changed = f"data.corpus = {config.corpus!r}: has changed since a stored run was trained on it"
+        raise UserError(f"{changed}; use --fresh to train it again")
 
 
 def read(config: DataConfig) -> Dataset:

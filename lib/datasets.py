@@ -34,7 +34,7 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
         raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
     learned = model.kind == "transformer" and model.positions == "learned"
     if data.scoring == "all" and learned and data.longest < model.context_length:
-        allowed = f"data.window = {data.longest}: what lies beyond would never learn its position"
+        allowed = f"{data.longest}, as data.window is: later positions would never be learned"
         raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
     if train.keep_answers and data.scoring != "last":
         raise UserError("train.keep_answers = true: must be false where an answer has more than one token")

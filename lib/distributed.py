@@ -82,8 +82,10 @@ def spread(objective: nn.Module, device: str, shard: bool) -> nn.Module:
     dtype = getattr(torch, objective.config.precision)
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in objective.network.blocks:
-        fully_shard([block.attention, block.feed_forward], mesh=mesh, mp_policy=policy)  # keeps this process's part
-    # the rest, norms among it, is in float32, and in parts whenever the optimiser or a file wants the parameters
+        for norm in (block.attention_norm, block.feed_forward_norm):
+            fully_shard(norm, mesh=mesh)  # in float32, as autocast leaves it
+        fully_shard(block, mesh=mesh, mp_policy=policy)  # keeps this process's part
+    # the rest, too, is in parts again whenever the optimiser or a file wants the parameters
     fully_shard(objective, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(objective, "reading")
     return objective

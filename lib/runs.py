@@ -211,7 +211,7 @@ def train_all(
         for config in set(configs) - set(new):
             if config.data.task == "corpus":
                 check_unchanged(config.data, stored(experiment, config, root).summary)
-    for config in missing.values() if shard else ():
+    for config in {config for configs in plan.values() for config in configs} if shard else ():
         distributed.check_shard(config)
     check_all(missing.values())
     for folder in {folder.parent for folder in missing}:
@@ -236,7 +236,7 @@ def train_all(
                 if len(ids) > SWEEP and trained and distributed.rank() == 0:
                     archive.pack(root / experiment, ids)
         distributed.wait()  # until the runs are where they stay
-    elif backends:
+    elif backends and distributed.rank() == 0:
         print("nothing to train, so nothing to show: --fresh trains stored runs again", file=sys.stderr)
 
 

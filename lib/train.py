@@ -23,6 +23,7 @@ from lib.tracker import ExperimentTracker, Row
 
 OnEval = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
+ASK_EVERY = 10  # steps: soon enough for torchrun, which waits 30 s before it kills
 
 
 class Trainer:
@@ -37,7 +38,7 @@ class Trainer:
         backends: Sequence[str] = (),
         shard: bool = False,
     ) -> None:
-        self.config, self.folder, self.device = config, folder, device
+        self.config, self.folder, self.device, self.shard = config, folder, device, shard
         self.start_memory_mb = round(start_memory_mb(device), 1)
         self.data = data.to(device)
         self.scoring = self.data.scoring
@@ -58,6 +59,10 @@ class Trainer:
 
     def run(self, on_eval: OnEval = lambda row: None) -> None:
         """Train to the end; `on_eval` sees each row of metrics. Raises Interrupted when asked to stop before."""
+        if distributed.size() > 1:
+            self.tracker.note(
+                f"{distributed.size()} processes, each with {'a part' if self.shard else 'all'} of the weights"
+            )
         with stop_signal() as stopped, self.tracker.backends.opened(self.tracker.rows):
             try:
                 if not self.tracker.rows:
@@ -100,10 +105,10 @@ class Trainer:
         self.step += 1
 
     def agreed(self, stop: bool) -> bool:
-        """Whether to stop here. Several processes ask each other, so that none waits for one that has left."""
+        """Whether to stop here. Several processes ask each other now and then, so that none waits for one that left."""
         if distributed.size() == 1:
             return stop
-        return self.step in self.eval_steps and bool(distributed.total(torch.tensor(float(stop), device=self.device)))
+        return self.step % ASK_EVERY == 0 and bool(distributed.total(torch.tensor(float(stop), device=self.device)))
 
     def check_losses(self) -> None:
         """Raises Diverged if the loss of a step since the last evaluation is not finite. Waits for the device."""
@@ -146,7 +151,8 @@ class Trainer:
             self.tracker.keep_answers(self.step, given)
         if self.config.train.prompt:
             options = {"n_tokens": SAMPLE_TOKENS, "temperature": 0.8, "seed": 0}
-            [sample] = self.reading(inference.sample, self.data.tokenizer, self.config.train.prompt, **options)
+            with precision(self.config.train, self.device):
+                [sample] = self.reading(inference.sample, self.data.tokenizer, self.config.train.prompt, **options)
             self.model.train()
             self.tracker.keep_sample(self.step, sample)
         if self.config.train.keep_weights and (self.step in self.weight_steps or at_end):
@@ -227,7 +233,8 @@ class Trainer:
         if saved is None:
             return
         if saved["text"] != self.data.facts.get("sha256"):
-            raise UserError(f"{self.config.data.corpus}: has changed since this run was begun; use --fresh")
+            corpus = self.config.data.corpus
+            raise UserError(f"data.corpus = {corpus!r}: has changed since this run was begun; use --fresh")
         state.restore(self.folder, saved, self.model, self.optimizer)
         self.step = saved["step"]
         self.losses = [torch.tensor(loss, device=self.device) for loss in saved["losses"]]
