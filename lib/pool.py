@@ -86,7 +86,7 @@ class Pool:
                 job.process.join()
             told = "stopped; the same command goes on from what is saved"
             if self.fresh:
-                told = told.replace("command", "command without --fresh") + ", and keeps the others as they were stored"
+                told = "stopped; the same command without --fresh goes on from what is saved, and keeps the other runs"
             raise UserError(told) from None
         if self.failed:
             raise UserError("; ".join(self.failed))

@@ -38,7 +38,7 @@ class Trainer:
         backends: Sequence[str] = (),
         shard: bool = False,
     ) -> None:
-        self.config, self.folder, self.device, self.shard = config, folder, device, shard
+        self.config, self.folder, self.device = config, folder, device
         self.start_memory_mb = round(start_memory_mb(device), 1)
         self.data = data.to(device)
         self.scoring = self.data.scoring
@@ -60,9 +60,8 @@ class Trainer:
     def run(self, on_eval: OnEval = lambda row: None) -> None:
         """Train to the end; `on_eval` sees each row of metrics. Raises Interrupted when asked to stop before."""
         if distributed.size() > 1:
-            self.tracker.note(
-                f"{distributed.size()} processes, each with {'a part' if self.shard else 'all'} of the weights"
-            )
+            held = "all" if isinstance(self.objective, DistributedDataParallel) else "a part"
+            self.tracker.note(f"{distributed.size()} processes, each with {held} of the weights")
         with stop_signal() as stopped, self.tracker.backends.opened(self.tracker.rows):
             try:
                 if not self.tracker.rows:

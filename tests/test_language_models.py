@@ -475,6 +475,7 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
     two_processes("-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, *ways)
     assert sorted(place.iterdir()) == sorted([fresh, begun, stored])
     assert "resumed at step 4" in Run(begun).log and "resumed" not in Run(fresh).log
+    assert f"2 processes, each with {'a part' if ways else 'all'} of the weights" in Run(fresh).log
     for folder in (fresh, begun, stored):
         alone = tmp_path / "alone" / folder.name
         assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
@@ -607,7 +608,10 @@ def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data.corpus": "wikitext3"}, ["data.corpus = 'wikitext3' (no such file)", "did you mean wikitext2?"]),
+        (
+            {"data.corpus": "wikitext3"},
+            ["data.corpus = 'wikitext3' (no such file)", "wikitext2, tinystories", "did you mean wikitext2?"],
+        ),
         ({"data.corpus": "no/story.txt"}, ["data.corpus = 'no/story.txt'", "or a text file"]),
         ({"train.prompt": f"the cat{bpe.END}"}, ["train.prompt = 'the cat<|endoftext|>'", "must not be there"]),
         ({"train.prompt": "Zebra", "data.tokenizer": "character"}, ["train.prompt = 'Zebra'", "must be one of"]),
