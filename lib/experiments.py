@@ -21,13 +21,9 @@ TRIALS: list[Changes] = [
     *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
     {"optim.warmup_steps": 10},
 ]
-DIGITS = CHARACTERS | {  # the setting tried first, for longer
-    "optim.weight_decay": 1.0,
-    "optim.warmup_steps": 10,
-    "optim.fall_steps": 3000,
-    "train.max_steps": 3000,
-    "train.eval_every": 10,
-}
+DIGITS = WARM_UP.override(
+    CHARACTERS | {"optim.lr": 3e-3, "optim.weight_decay": 1.0, "optim.fall_steps": 1200, "train.max_steps": 1200}
+)
 WATCHED = {"train.keep_answers": True, "train.eval_growth": 1.02}
 
 
@@ -75,10 +71,16 @@ def add_sub() -> list[RunConfig]:
     return [run for cell in cells for run in seeds(WARM_UP, cell, 3)]
 
 
+def add_sub_characters_tuning() -> list[RunConfig]:
+    """The learning rate where a token is a digit, chosen on the validation split of subtraction with one layer."""
+    rates = [{"data.operation": "-", "model.n_layers": 1, "optim.lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
+    return [run for rate in rates for run in seeds(DIGITS, rate, 2, first=TUNING)]
+
+
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(WARM_UP, DIGITS | cell, 3)]
+    return [run for cell in cells for run in seeds(DIGITS, cell, 3)]
 
 
 def add_sub_adam() -> list[RunConfig]:
@@ -96,7 +98,8 @@ def grokking() -> list[RunConfig]:
 
 def grokking_init() -> list[RunConfig]:
     """The control: the starter's network with the paper's initial weights, 3 seeds."""
-    return seeds(DIVISION, {"model.init": "torch", "train.max_steps": 5000, "train.eval_every": 20}, 3)
+    control = {"model.init": "torch", "train.max_steps": 5000, "train.precision": "bfloat16", "train.eval_every": 20}
+    return seeds(DIVISION, control | {"train.eval_growth": 1.05} | UNTIL_SOLVED, 3)
 
 
 def grokking_slow() -> list[RunConfig]:
@@ -117,9 +120,11 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "grokking_slow": grokking_slow,
     "add_sub_tuning": add_sub_tuning,
     "add_sub": add_sub,
+    "add_sub_characters_tuning": add_sub_characters_tuning,
     "add_sub_characters": add_sub_characters,
     "add_sub_adam": add_sub_adam,
     "ablation": ablation.ablation,
+    "ablation_two_layers": ablation.ablation_two_layers,
     "ablation_delayed": ablation.ablation_delayed,
     "methods_tuning": ablation.methods_tuning,
     "methods": ablation.methods,
@@ -129,6 +134,7 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
 }
-WITHIN_HOURS = tuple(name for name in ALL if name != "grokking_slow")  # what `all` stands for
+APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # hours long, or of notebook 06
+WITHIN_HOURS = tuple(name for name in ALL if name not in APART)  # what `all` stands for
 ALL |= language_models.ON_A_CPU
 ON_A_GPU = language_models.ON_A_GPU  # of which no run is stored

@@ -41,27 +41,39 @@ def find_prefixes(tokens: Tensor, scored: Tensor, vocab_size: int) -> Prefixes:
     rows_first, rows_later = [], []  # per position: for each row of the batch, its row in either table
     place_of_end = tokens.new_zeros(B, T)
     n_distinct = n_nodes = n_ends = 0
+    n_prefixes = 1
     for t in range(int(needed.any(0).sum())):
         here = needed[:, t].nonzero()[:, 0]
-        ids, place = tokens[here, t].unique(return_inverse=True)
+        token = tokens[:, t].index_select(0, here)
+        ids, place = unique(token, vocab_size)
         distinct.append(ids)
-        rows_first.append(tokens.new_zeros(B).index_put((here,), n_distinct + place))
+        rows_first.append(tokens.new_zeros(B).index_copy_(0, here, n_distinct + place))
         n_distinct += len(ids)
-        nodes, node = (prefix[here] * vocab_size + tokens[here, t]).unique(return_inverse=True)
-        prefix[here] = node
+        longer = prefix.index_select(0, here) * vocab_size + token
+        nodes, node = unique(longer, n_prefixes * vocab_size)
+        prefix.index_copy_(0, here, node)
         rows_later.append(n_nodes + prefix)
-        n_nodes += len(nodes)
-        example = tokens.new_empty(len(nodes)).scatter_(0, node, here)
-        first.append(torch.stack(rows_first, 1)[example])
-        later.append(torch.stack(rows_later, 1)[example])
+        n_prefixes = len(nodes)
+        n_nodes += n_prefixes
+        example = tokens.new_empty(n_prefixes).scatter_(0, node, here)
+        first.append(torch.stack(rows_first, 1).index_select(0, example))
+        later.append(torch.stack(rows_later, 1).index_select(0, example))
         wanted = scored[:, t].nonzero()[:, 0]
-        end, place = prefix[wanted].unique(return_inverse=True)
+        end, place = unique(prefix.index_select(0, wanted), n_prefixes)
         ends.append(end)
-        place_of_end[wanted, t] = n_ends + place
+        place_of_end[:, t].index_copy_(0, wanted, n_ends + place)
         n_ends += len(end)
     positions = torch.cat([ids.new_full((len(ids),), t) for t, ids in enumerate(distinct)])
     node_positions = torch.cat([along.new_full((len(along),), t) for t, along in enumerate(first)])
     return Prefixes(torch.cat(distinct), positions, node_positions, first, later, ends, place_of_end[scored])
+
+
+def unique(numbers: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """The distinct ones of `numbers` (n,), all below `limit`, and the place of each among them, without a sort."""
+    seen = numbers.new_zeros(limit, dtype=torch.bool).index_fill_(0, numbers, True)
+    distinct = seen.nonzero()[:, 0]
+    places = numbers.new_empty(limit).scatter_(0, distinct, torch.arange(len(distinct), device=numbers.device))
+    return distinct, places.index_select(0, numbers)
 
 
 def logits_of_scored(model: Transformer, tokens: Tensor, scored: Tensor) -> Tensor:
