@@ -70,7 +70,7 @@ METHODS: dict[str, tuple[Changes, dict[str, Changes]]] = {
     "StableMax": ({"model.output": "stablemax"}, grid((1e-3, 2e-3), (1.0, 2.0))),
     "Muon": ({"optim.name": "muon"}, grid((5e-3, 1e-2), (1.0, 2.0))),
 }
-BEST = dict.fromkeys(METHODS, "lr 0.002, wd 2") | {"Grokfast": "lr 0.001, wd 2", "Muon": "lr 0.01, wd 2"}  # by trial
+BEST = dict.fromkeys(METHODS, "lr 0.002, wd 2") | {"Muon": "lr 0.01, wd 2"}  # by trial
 MUON_GRID = grid((3e-3, 1e-2, 3e-2), (0.3, 1.0, 3.0))
 FOLLOWED = {"train.max_steps": 1000, "train.go_on": 5}  # to see whether it stays
 # the recipe with one part taken away
