@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
-#   make FRESH=1    the same, with the runs of notebooks 01 to 06 trained again, but for grokking_slow: some three hours on two cores
+#   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow and ablation_two_layers: MINUTES
 #   make test       all tests                make bench   timings
 #   make lint       style                    make clean   remove .venv and caches
 PYTHON ?= python3

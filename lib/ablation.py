@@ -95,7 +95,7 @@ def ablation_cell(changes: Changes, baseline: RunConfig = BASELINE) -> list[RunC
 
 
 def ablation_two_layers() -> list[RunConfig]:
-    """The same on two layers (an hour and a half)."""
+    """The same on two layers (more than an hour)."""
     return ablation(TWO_LAYERS)
 
 

@@ -22,9 +22,13 @@ def middle(runs: Sequence[Run]) -> Run:
     return sorted(runs, key=lambda run: (run.t_grok or np.inf, -run.summary["test_acc"]))[len(runs) // 2]
 
 
-def factor(cells: Cells, name: str) -> Figure:
-    """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.6), width_ratios=(1.15, 1))
+def factor(cells: Cells, name: str, two: Cells) -> Figure:
+    """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right.
+
+    `two`: the same cells with two layers, on the right alone.
+    """
+    rows = with_two_layers(cells, two)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, max(2.6, 0.8 + 0.23 * len(rows))), width_ratios=(1.15, 1))
     for (label, runs), color in zip(cells.items(), shades(len(cells)), strict=True):
         for run in runs:
             thick = {"lw": 1.6, "label": label} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
@@ -32,23 +36,32 @@ def factor(cells: Cells, name: str) -> Figure:
     plots.log_steps(left)
     plots.accuracy_axis(left)
     left.set_ylabel("test accuracy")
-    left.set_title(name)
+    left.set_title(f"{name}, 1 layer" if two else name)
     left.legend(fontsize=7, handlelength=1.2)
-    for row, runs in enumerate(cells.values()):
+    for row, runs in enumerate(rows.values()):
         milestones(right, runs, row)
+    if two:
+        right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
     steps_axis(right)
-    right.set(yticks=range(len(cells)), yticklabels=list(cells), ylim=(len(cells) - 0.5, -0.5))
-    right.legend(handles=key(), fontsize=7, loc="upper center", bbox_to_anchor=(0.45, 1.18), ncols=3, handlelength=1)
+    right.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
+    right.legend(handles=key(), fontsize=7, loc="lower center", bbox_to_anchor=(0.45, 1), ncols=3, handlelength=1)
     return figure
 
 
-def show(cells: Cells, name: str) -> Markdown:
-    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell."""
-    figure = factor(cells, name)
+def with_two_layers(cells: Cells, two: Cells) -> Cells:
+    return {**cells, **{f"{label}, 2 layers": runs for label, runs in two.items()}}
+
+
+def show(cells: Cells, name: str, two: Cells | None = None) -> Markdown:
+    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell.
+
+    `two`: the same cells with two layers.
+    """
+    figure = factor(cells, name, two or {})
     plots.save(figure, "ablation_" + re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_"))
     display(figure)
     plt.close(figure)  # else the notebook shows it twice
-    return outcome_table(cells, name)
+    return outcome_table(with_two_layers(cells, two or {}), name)
 
 
 def shades(n: int) -> list[tuple[float, ...]]:
@@ -87,28 +100,39 @@ def steps_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def summary(factors: Mapping[str, Cells], baseline: float) -> Figure:
-    """All factors down the side, the distribution of T_grok along a log axis; a line at the baseline's median."""
-    n_rows = sum(len(cells) + 0.7 for cells in factors.values())
-    figure, axes = plt.subplots(figsize=(7.4, 0.155 * n_rows + 0.6))
-    row, ticks = 0.0, {}
-    for name, cells in factors.items():
-        axes.annotate(
-            name, (0, row + (len(cells) - 1) / 2), xytext=(-112, 0), textcoords="offset points", va="center",
-            xycoords=axes.get_yaxis_transform(), fontsize=8, weight="bold", ha="right",
-        )  # fmt: skip
-        for label, runs in cells.items():
-            milestones(axes, runs, row)
-            ticks[row] = label
-            row += 1
-        axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
-        row += 0.7
-    axes.axvline(baseline, color=plots.BLUE, lw=0.8, ls=":")
-    steps_axis(axes)
-    axes.set_ylim(row - 0.5, -0.8)
-    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
-    axes.grid(axis="y", visible=False)
-    axes.legend(handles=key(), loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8)
+def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
+    """All factors down the side, the distribution of T_grok along a log axis, in a panel for each network.
+
+    The first row is the baseline, with a line at its median all the way down.
+    """
+    first, *_ = panels.values()
+    cells = {name: list(dict.fromkeys(cell for panel in panels.values() for cell in panel[name])) for name in first}
+    n_rows = sum(len(labels) + 0.7 for labels in cells.values())
+    figure, columns = plt.subplots(1, len(panels), figsize=(7.4, 0.155 * n_rows + 0.6), sharex=True, sharey=True)
+    for axes, (title, panel) in zip(columns, panels.items(), strict=True):
+        row, ticks = 0.0, {}
+        for name, labels in cells.items():
+            if axes is columns[0]:
+                axes.annotate(
+                    name, (0, row + (len(labels) - 1) / 2), xytext=(-72, 0), textcoords="offset points", va="center",
+                    xycoords=axes.get_yaxis_transform(), fontsize=8, weight="bold", ha="right",
+                )  # fmt: skip
+            for label in labels:
+                if label in panel[name]:
+                    milestones(axes, panel[name][label], row)
+                ticks[row] = label
+                row += 1
+            axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
+            row += 0.7
+        [baseline] = panel[""].values()
+        median, *_ = stats.median_time(*censored(baseline, "t_grok"))
+        axes.axvline(median, color=plots.BLUE, lw=0.8, ls=":")
+        steps_axis(axes)
+        axes.set_title(title)
+        axes.set_ylim(row - 0.5, -0.8)
+        axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
+        axes.grid(axis="y", visible=False)
+    figure.legend(handles=key(), loc="outside upper center", ncols=3, fontsize=8)
     return figure
 
 

@@ -22,7 +22,8 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state.",
         allow_abbrev=False,
     )
-    names = f"one of {', '.join(EXPERIMENTS)}; or all: those of notebooks 01 to 06 but grokking_slow"
+    quick = "those of notebooks 01 to 05, but for grokking_slow and ablation_two_layers"
+    names = f"one of {', '.join(EXPERIMENTS)}; or all: {quick}"
     result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")

@@ -134,7 +134,7 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
 }
-APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # hours long, or of notebook 06
+APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or of notebook 06
 WITHIN_HOURS = tuple(name for name in ALL if name not in APART)  # what `all` stands for
 ALL |= language_models.ON_A_CPU
 ON_A_GPU = language_models.ON_A_GPU  # of which no run is stored

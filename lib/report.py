@@ -106,9 +106,11 @@ def results_table(results: dict[str, Any]) -> list[str]:
     ):
         told = ", ".join(f"{text} {spread(grokking[key], t)}" for t, text in STEPS.items())
         rows.append((name, told, experiment))
+    one, two = (ablation["networks"][title][""]["baseline"] for title in ("one layer", "two layers"))
     for name, cell, experiment in (
-        ("The ablation's baseline (the starter's network, AdamW)", ablation["baseline"], "ablation"),
-        ("The recipe that it leads to", ablation["recipe"], "recipe"),
+        ("The ablation's baseline, one layer (AdamW)", one, "ablation"),
+        ("… two layers, the starter's network", two, "ablation_two_layers"),
+        ("The recipe that it leads to, for two layers", ablation["recipe"], "recipe"),
     ):
         milestones = ", ".join(f"{text} {interval(*cell[t])}" for t, text in STEPS.items())
         lowest = f"lowest test accuracy {cell['lowest']:.1%}, followed to {cell['after']:.1f} × T_grok or more"

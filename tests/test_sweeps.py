@@ -61,12 +61,23 @@ def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
 def test_every_run_has_its_mark(cell: list[Run]) -> None:
     plots.style()
     cells = {"all": cell, "none": cell[2:]}
-    figure = ablation_figures.factor(cells, "made up")
+    figure = ablation_figures.factor(cells, "made up", {})
     marks = [line.get_marker() for line in figure.axes[1].lines]
     assert marks.count(">") == 4 and marks.count("o") == 3 + 2 + 1  # T_fit three times and once, T_grok twice
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["all", "none"]
-    summary = ablation_figures.summary({"factor": cells}, 40)
-    assert [line.get_marker() for line in summary.axes[0].lines].count(">") == 4
+    both = ablation_figures.factor(cells, "made up", {"all": cell}).axes[1]
+    assert [text.get_text() for text in both.get_yticklabels()] == ["all", "none", "all, 2 layers"]
+    assert [line.get_marker() for line in both.lines].count(">") == 4 + 2
+
+
+def test_the_summary_has_a_panel_for_each_network(cell: list[Run]) -> None:
+    one = {"": {"baseline": cell}, "factor": {"all": cell, "none": cell[2:]}}
+    two = {"": {"baseline": cell[:2]}, "factor": {"all": cell, "other": cell[2:]}}
+    figure = ablation_figures.summary({"one": one, "two": two})
+    for axes, censored_runs, median in zip(figure.axes, (2 + 2 + 2, 2 + 2), (40, 20), strict=True):
+        assert [line.get_marker() for line in axes.lines].count(">") == censored_runs
+        assert axes.lines[-1].get_xdata()[0] == median  # the baseline's, all the way down
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["baseline", "all", "none", "other"]
 
 
 def test_the_middle_run() -> None:
@@ -139,7 +150,8 @@ def test_what_is_reported_was_the_best_of_its_trials() -> None:
         best = DELAYED.override(method | settings[ablation.BEST[name]])
         assert medians[ablation.BEST[name]] == min(medians.values()), name
         assert {run.override({"seed": 0}) for run in ablation.methods()} >= {best}
-    for tuning, used in (("methods_tuning", "methods"), ("recipe_tuning", "recipe"), ("add_sub_tuning", "add_sub")):
+    for used in ("methods", "recipe", "add_sub", "add_sub_characters"):
+        tuning = f"{used}_tuning"
         seeds = [{run.seed for run in experiments.ALL[name]()} for name in (tuning, used)]
         assert not seeds[0] & seeds[1], "tuned on a seed that is reported"
 
