@@ -22,7 +22,7 @@ def middle(runs: Sequence[Run]) -> Run:
     return sorted(runs, key=lambda run: (run.t_grok or np.inf, -run.summary["test_acc"]))[len(runs) // 2]
 
 
-def factor(cells: Cells, name: str, two: Cells) -> Figure:
+def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right.
 
     `two`: the same cells with two layers, on the right alone.
@@ -48,20 +48,17 @@ def factor(cells: Cells, name: str, two: Cells) -> Figure:
     return figure
 
 
-def with_two_layers(cells: Cells, two: Cells) -> Cells:
-    return {**cells, **{f"{label}, 2 layers": runs for label, runs in two.items()}}
+def with_two_layers(cells: Cells, two: Cells | None) -> Cells:
+    return {**cells, **{f"{label}, 2 layers": runs for label, runs in (two or {}).items()}}
 
 
 def show(cells: Cells, name: str, two: Cells | None = None) -> Markdown:
-    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell.
-
-    `two`: the same cells with two layers.
-    """
-    figure = factor(cells, name, two or {})
+    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell."""
+    figure = factor(cells, name, two)
     plots.save(figure, "ablation_" + re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_"))
     display(figure)
     plt.close(figure)  # else the notebook shows it twice
-    return outcome_table(with_two_layers(cells, two or {}), name)
+    return outcome_table(with_two_layers(cells, two), name)
 
 
 def shades(n: int) -> list[tuple[float, ...]]:

@@ -22,8 +22,8 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state.",
         allow_abbrev=False,
     )
-    quick = "those of notebooks 01 to 05, but for grokking_slow and ablation_two_layers"
-    names = f"one of {', '.join(EXPERIMENTS)}; or all: {quick}"
+    again = "those of notebooks 01 to 05, but for grokking_slow and ablation_two_layers"
+    names = f"one of {', '.join(EXPERIMENTS)}; or all: {again}"
     result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")
@@ -42,10 +42,11 @@ def parser() -> Parser:
 
 
 def show_experiments(root: Path) -> None:
+    width = max(map(len, EXPERIMENTS))
     for name, make in EXPERIMENTS.items():
         configs = make()
         stored = sum(runs.find(name, config, root) is not None for config in configs)
-        print(f"{name:16} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
+        print(f"{name:{width}} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
 
 
 def interrupt(*_: object) -> NoReturn:
@@ -61,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     if args["list"]:
         show_experiments(args["checkpoints"])
         return 0
-    known = {one: (one,) for one in EXPERIMENTS} | {"all": experiments.WITHIN_HOURS}
+    known = {one: (one,) for one in EXPERIMENTS} | {"all": experiments.TRAINED_AGAIN}
     if name not in known:
         hint = suggestion(name, known) if name else ""
         raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")

@@ -9,6 +9,7 @@ from lib.presets import (
     DIVISION,
     DIVISION_PAPER,
     MEMORIZE,
+    TRIAL,
     TUNING,
     UNTIL_SOLVED,
     WARM_UP,
@@ -62,7 +63,7 @@ def add_sub_tuning() -> list[RunConfig]:
     """The warm-up's hyper-parameters, chosen on the validation split of its hardest case, in fewer steps."""
     short = {"train.max_steps": 1000, "optim.fall_steps": 1000}
     hardest = WARM_UP.override({"data.operation": "-", "data.p": 113} | short)
-    return [run for trial in TRIALS for run in seeds(hardest, trial, 2, first=TUNING)]
+    return [run for trial in TRIALS for run in seeds(hardest, trial, TRIAL, first=TUNING)]
 
 
 def add_sub() -> list[RunConfig]:
@@ -74,7 +75,7 @@ def add_sub() -> list[RunConfig]:
 def add_sub_characters_tuning() -> list[RunConfig]:
     """The learning rate where a token is a digit, chosen on the validation split of subtraction with one layer."""
     rates = [{"data.operation": "-", "model.n_layers": 1, "optim.lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
-    return [run for rate in rates for run in seeds(DIGITS, rate, 2, first=TUNING)]
+    return [run for rate in rates for run in seeds(DIGITS, rate, TRIAL, first=TUNING)]
 
 
 def add_sub_characters() -> list[RunConfig]:
@@ -134,7 +135,7 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
 }
-APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or of notebook 06
-WITHIN_HOURS = tuple(name for name in ALL if name not in APART)  # what `all` stands for
+APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
+TRAINED_AGAIN = tuple(name for name in ALL if name not in APART)  # what `all` stands for
 ALL |= language_models.ON_A_CPU
 ON_A_GPU = language_models.ON_A_GPU  # of which no run is stored

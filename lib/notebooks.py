@@ -1,10 +1,14 @@
-"""`python -m lib.notebooks`: execute the notebooks headlessly with papermill, and keep what is the same every time."""
+"""`python -m lib.notebooks`: execute the notebooks headlessly with papermill, and keep what is the same every time.
+
+As many at once as there are processors: none needs what another writes.
+"""
 
 import argparse
 import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
@@ -12,7 +16,7 @@ import papermill
 from traitlets.config import Config
 
 from lib.fields import UserError, one_line_errors
-from lib.machine import ROOT
+from lib.machine import ROOT, default_workers
 from lib.tracker import write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -83,6 +87,13 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return normalise(notebook)
 
 
+def renew(path: Path) -> float:
+    """Execute a notebook and write it back; the seconds that it took. If it fails, the file stays as it was."""
+    begun = time.monotonic()
+    write_atomically(path, nbformat.writes(execute(path)) + "\n")
+    return time.monotonic() - begun
+
+
 @one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
@@ -94,12 +105,13 @@ def main() -> int:
         paths = [path for path in paths if path.name.startswith(tuple(args.names))]
     if not paths:
         raise UserError(f"no notebook begins with {' or '.join(args.names)}")
-    for path in paths:
-        begun = time.monotonic()
-        print(f"{path.stem} …", end=" ", flush=True)
-        notebook = execute(path)
-        write_atomically(path, nbformat.writes(notebook) + "\n")
-        print(f"{time.monotonic() - begun:.0f} s", flush=True)
+    with ProcessPoolExecutor(min(len(paths), default_workers("cpu"))) as pool:
+        running = {pool.submit(renew, path): path for path in paths}
+        try:
+            for done in as_completed(running):
+                print(f"{running[done].stem} {done.result():.0f} s", flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # after an error begin no other
     return 0
 
 

@@ -7,6 +7,7 @@ from lib.config import PAPER, DataConfig, ModelConfig, OptimConfig, RunConfig, T
 
 Changes = dict[str, Any]  # of a config, by dotted name
 TUNING = 100  # the first of the seeds that are for tuning only
+TRIAL = 2  # of them for each setting tried
 
 MEMORIZE = RunConfig(
     data=DataConfig(task="text"),

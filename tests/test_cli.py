@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from lib import cli, runs
 from lib.config import RunConfig
-from lib.experiments import ALL, ON_A_GPU, WITHIN_HOURS
+from lib.experiments import ALL, ON_A_GPU, TRAINED_AGAIN
 from lib.fields import UserError
 
 QUICK = ["--data.p", 11, "--model.d_model", 16, "--model.d_ff", 32, "--train.max_steps", 20, "--train.batch_size", 16]
@@ -38,7 +38,8 @@ def test_all_stands_for_what_a_notebook_needs_but_for_the_slow_ones(monkeypatch,
 
     monkeypatch.setattr(runs, "train_all", note)
     assert cli.main(["all", "--fresh", "--checkpoints", str(tmp_path)]) == 1
-    assert asked["plan"] == {name: ALL[name]() for name in WITHIN_HOURS} and "recipe" in asked["plan"]
+    assert asked["plan"] == {name: ALL[name]() for name in TRAINED_AGAIN} and "recipe" in asked["plan"]
+    assert not {"grokking_slow", "ablation_two_layers"} & set(asked["plan"])
     assert not any(config.data.task == "corpus" for configs in asked["plan"].values() for config in configs)
     assert asked["fresh"] and asked["root"] == tmp_path
 

@@ -3,6 +3,8 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib import arithmetic, fast, networks
 from lib.config import PAPER as PAPER_FIELDS
@@ -151,6 +153,13 @@ def test_each_distinct_prefix_is_one_node() -> None:
     assert nodes == [11, 11, batch.size, batch.size]  # a, a /, and each equation's own a / b and a / b =
     assert found.positions.bincount().tolist() == [11, 1, 10, 1]  # tokens at each place: a, /, b, =
     assert [len(end) for end in found.ends] == [0, 0, 0, batch.size]
+
+
+@given(st.lists(st.integers(0, 30)))
+def test_unique_is_that_of_torch(numbers: list[int]) -> None:
+    numbers = torch.tensor(numbers, dtype=torch.int64)
+    for ours, theirs in zip(fast.unique(numbers, 31), numbers.unique(return_inverse=True), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_fast_path_in_bfloat16_is_close_to_the_plain_one() -> None:

@@ -1,9 +1,12 @@
 """Cells of a sweep: outcomes, tables, figures; and the experiments that fill them."""
 
+import subprocess
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from lib import ablation, ablation_figures, experiments, figure_one, plots, sweeps
 from lib.ablation import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
@@ -61,7 +64,7 @@ def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
 def test_every_run_has_its_mark(cell: list[Run]) -> None:
     plots.style()
     cells = {"all": cell, "none": cell[2:]}
-    figure = ablation_figures.factor(cells, "made up", {})
+    figure = ablation_figures.factor(cells, "made up")
     marks = [line.get_marker() for line in figure.axes[1].lines]
     assert marks.count(">") == 4 and marks.count("o") == 3 + 2 + 1  # T_fit three times and once, T_grok twice
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["all", "none"]
@@ -89,12 +92,13 @@ def test_the_middle_run() -> None:
     assert ablation_figures.middle(runs) is runs[1] and ablation_figures.middle(runs[:3]) is runs[2]
 
 
-def test_cells_have_the_promised_seeds() -> None:
+@pytest.mark.parametrize("baseline", [BASELINE, ablation.TWO_LAYERS], ids=["one layer", "two layers"])
+def test_cells_have_the_promised_seeds(baseline: RunConfig) -> None:
     for name, cells in FACTORS.items():
-        configs = [ablation.ablation_cell(changes) for changes in cells.values()]
-        assert sum(runs[0] == BASELINE for runs in configs) == 1, name
+        configs = [ablation.ablation_cell(changes, baseline) for changes in cells.values()]
+        assert sum(runs[0] == baseline for runs in configs) == 1, name
         for changes, runs in zip(cells.values(), configs, strict=True):
-            expected = MANY if runs[0] == BASELINE else CLAIM if changes in CLAIMS else SEEDS
+            expected = MANY if runs[0] == baseline else CLAIM if changes in CLAIMS else SEEDS
             assert len(set(runs)) == expected and SEEDS >= 5 and CLAIM >= 10 and MANY >= 20, (name, changes)
     assert len(FACTORS["train fraction"]) >= 8
     tried = {run.seed for name, make in experiments.ALL.items() if name != "recipe" for run in make()}
@@ -106,6 +110,15 @@ def test_stored_sweeps_are_complete() -> None:
     for name, make in experiments.ALL.items():
         missing = [config.id for config in make() if find(name, config) is None]
         assert not missing, f"{name}: {missing}"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout")
+def test_nothing_else_is_committed() -> None:
+    listing = subprocess.run(["git", "ls-files", "checkpoints"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for path in {"/".join(line.split("/")[1:3]) for line in listing.stdout.splitlines()}:
+        name, _, run = path.removesuffix(".zip").partition("/")
+        stored = [run] if run else {entry.partition("/")[0] for entry in ZipFile(ROOT / "checkpoints" / path).namelist()}
+        assert set(stored) <= {config.id for config in experiments.ALL[name]()}, path
 
 
 def test_the_table_of_answers(tiny: RunConfig, tmp_path: Path) -> None:
@@ -150,6 +163,10 @@ def test_what_is_reported_was_the_best_of_its_trials() -> None:
         best = DELAYED.override(method | settings[ablation.BEST[name]])
         assert medians[ablation.BEST[name]] == min(medians.values()), name
         assert {run.override({"seed": 0}) for run in ablation.methods()} >= {best}
+    for tuning, used in (("recipe_tuning", ablation.RECIPE), ("add_sub_characters_tuning", experiments.DIGITS)):
+        told = sweeps.trials([stored(tuning, config) for config in experiments.ALL[tuning]()])
+        best = min(told, key=lambda trial: (median_of_trials(trial["solved"]), -min(trial["val_acc"])))
+        assert best["setting"].items() <= {name.partition(".")[2]: x for name, x in used.flat().items()}.items()
     for used in ("methods", "recipe", "add_sub", "add_sub_characters"):
         tuning = f"{used}_tuning"
         seeds = [{run.seed for run in experiments.ALL[name]()} for name in (tuning, used)]
