@@ -115,9 +115,10 @@ def test_stored_sweeps_are_complete() -> None:
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout")
 def test_nothing_else_is_committed() -> None:
     listing = subprocess.run(["git", "ls-files", "checkpoints"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for path in {"/".join(line.split("/")[1:3]) for line in listing.stdout.splitlines()}:
+    for path in {"/".join(file.split("/")[1:3]) for file in listing.stdout.splitlines()}:
         name, _, run = path.removesuffix(".zip").partition("/")
-        stored = [run] if run else {entry.partition("/")[0] for entry in ZipFile(ROOT / "checkpoints" / path).namelist()}
+        inside = [] if run else ZipFile(ROOT / "checkpoints" / path).namelist()
+        stored = [run] if run else [entry.partition("/")[0] for entry in inside]
         assert set(stored) <= {config.id for config in experiments.ALL[name]()}, path
 
 
