@@ -33,7 +33,7 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
         for run in runs:
             thick = {"lw": 1.6, "label": label} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
             plots.curve(left, run, "test_acc", color=color, **thick)
-    plots.log_steps(left)
+    steps_axis(left)
     plots.accuracy_axis(left)
     left.set_ylabel("test accuracy")
     left.set_title(f"{name}, 1 layer" if two else name)

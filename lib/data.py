@@ -92,12 +92,14 @@ class Windows:
 def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
     """The Batch of whole sequences of ids, the first `unscored[i]` targets of sequence i left out of the loss."""
     lengths = torch.tensor([len(ids) - 1 for ids in sequences])
-    size = (len(sequences), int(lengths.max()))
-    tokens, targets = torch.full(size, pad), torch.full(size, IGNORE)
-    for row, (ids, skip) in enumerate(zip(sequences, unscored, strict=True)):
-        tokens[row, : len(ids) - 1] = torch.tensor(ids[:-1])
-        targets[row, skip : len(ids) - 1] = torch.tensor(ids[1 + skip :], dtype=torch.int64)
-    return Batch(tokens, targets, lengths if (lengths < size[1]).any() else None)
+    T = int(lengths.max())
+    at = torch.arange(T + 1)
+    ids = torch.full((len(sequences), T + 1), pad)
+    ids[at <= lengths[:, None]] = torch.tensor([i for sequence in sequences for i in sequence])
+    inside = at[:T] < lengths[:, None]
+    scored = inside & (at[:T] >= torch.tensor(unscored)[:, None])
+    tokens, targets = ids[:, :-1].where(inside, pad), ids[:, 1:].where(scored, IGNORE)
+    return Batch(tokens, targets, lengths if (lengths < T).any() else None)
 
 
 @dataclass(frozen=True)
