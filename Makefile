@@ -1,6 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
-#   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow and ablation_two_layers: MINUTES
+#   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow and
+#                   ablation_two_layers: an hour and three quarters on two cores
 #   make test       all tests                make bench   timings
 #   make lint       style                    make clean   remove .venv and caches
 PYTHON ?= python3
