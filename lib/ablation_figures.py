@@ -92,7 +92,8 @@ def key() -> list[Line2D]:
 
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axes.dataLim.intervalx
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1, 3)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
