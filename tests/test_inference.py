@@ -176,11 +176,14 @@ def test_command_line(command, memorized: Path, division: Path) -> None:
     said = command("lib.inference", division, "--prompt", "12/5=")
     assert said.stdout.startswith("12/5=80   P ") and "right, " in said.stdout  # 80·5 = 400 = 4·97 + 12
     assert command("lib.inference", memorized, "--prompt", "I love", 8).stdout == "I love machine\n"
+    assert command("lib.inference", memorized, 0).returncode != 0
     said = command("lib.inference", division, "--seed", 0)
     assert len(said.stdout.splitlines()) == inference.DEFAULT_EQUATIONS
 
 
-def test_command_line_errors(command, memorized: Path, division: Path, tmp_path: Path) -> None:
+def test_command_line_errors(
+    memorized: Path, division: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "foreign.txt").write_text("hello")
     truncated = tmp_path / "truncated.safetensors"
     truncated.write_bytes((memorized / "model.safetensors").read_bytes()[:1000])
@@ -217,7 +220,11 @@ def test_command_line_errors(command, memorized: Path, division: Path, tmp_path:
         ([division, "--prompt", "1+1="], ["this network knows / only", "such as 12/5="]),
         *([] if torch.cuda.is_available() else [([memorized, "--device", "cuda"], ["no CUDA device"])]),
     ]:
-        said = command("lib.inference", *args)
-        assert said.returncode != 0 and said.stdout == "", args
-        assert said.stderr.startswith("error: ") and said.stderr.count("\n") == 1, said.stderr
-        assert all(word in said.stderr for word in words), said.stderr
+        try:
+            status = inference.main(list(map(str, args)))
+        except SystemExit as end:  # argparse's own way
+            status = end.code
+        said = capsys.readouterr()
+        assert status != 0 and said.out == "", args
+        assert said.err.startswith("error: ") and said.err.count("\n") == 1, said.err
+        assert all(word in said.err for word in words), said.err
