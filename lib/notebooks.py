@@ -105,13 +105,13 @@ def main() -> int:
         paths = [path for path in paths if path.name.startswith(tuple(args.names))]
     if not paths:
         raise UserError(f"no notebook begins with {' or '.join(args.names)}")
-    with ProcessPoolExecutor(min(len(paths), default_workers("cpu"))) as pool:
-        running = {pool.submit(renew, path): path for path in paths}
-        try:
-            for done in as_completed(running):
-                print(f"{running[done].stem} {done.result():.0f} s", flush=True)
-        finally:
-            pool.shutdown(cancel_futures=True)  # after an error begin no other
+    pool = ProcessPoolExecutor(min(len(paths), default_workers("cpu")))
+    running = {pool.submit(renew, path): path for path in paths}
+    try:
+        for done in as_completed(running):
+            print(f"{running[done].stem} {done.result():.0f} s", flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error begin no other
     return 0
 
 

@@ -17,8 +17,8 @@ from typing import Any
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import sole_use
-from lib.tracker import read_csv
-from lib.train import describe, train
+from lib.tracker import describe, read_csv
+from lib.train import train
 
 TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
 QUIET_S = 15  # seconds between two progress lines of a run when the output is no terminal

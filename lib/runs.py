@@ -23,8 +23,8 @@ from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
 from lib.pool import Pool
 from lib.tokenizer import Tokenizer
-from lib.tracker import Row, columns, read_answers, read_csv
-from lib.train import Interrupted, describe, train
+from lib.tracker import Row, columns, describe, read_answers, read_csv
+from lib.train import Interrupted, train
 
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 30  # an experiment of more runs than this is stored as one archive

@@ -159,3 +159,14 @@ def read_config(path: Path) -> RunConfig:
         return RunConfig.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def describe(row: Row) -> str:
+    """A row of metrics as a person reads it."""
+    parts = [f"step {int(row['step']):,}"]
+    for split in ("train", "val", "test"):
+        if row[f"{split}_loss"] is not None:
+            parts.append(f"{split} loss {row[f'{split}_loss']:.3g}, accuracy {row[f'{split}_acc']:.1%}")
+            if row.get(f"{split}_ppl"):
+                parts[-1] += f", perplexity {row[f'{split}_ppl']:.4g}"
+    return " · ".join(parts)

@@ -19,7 +19,7 @@ from lib.datasets import load_data
 from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, start_memory_mb, stop_signal
-from lib.tracker import ExperimentTracker, Row
+from lib.tracker import ExperimentTracker, Row, describe
 
 OnEval = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
@@ -304,17 +304,6 @@ def shares_of(parts: list[Batch]) -> list[Tensor | float]:
         return [1.0]
     scored = torch.stack([(part.targets != IGNORE).sum() for part in parts]).float()
     return list(scored / distributed.total(scored.sum()) * distributed.size())
-
-
-def describe(row: Row) -> str:
-    """A row of metrics as a person reads it."""
-    parts = [f"step {int(row['step']):,}"]
-    for split in ("train", "val", "test"):
-        if row[f"{split}_loss"] is not None:
-            parts.append(f"{split} loss {row[f'{split}_loss']:.3g}, accuracy {row[f'{split}_acc']:.1%}")
-            if row.get(f"{split}_ppl"):
-                parts[-1] += f", perplexity {row[f'{split}_ppl']:.4g}"
-    return " · ".join(parts)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
+from lib import notebooks
 from lib.cli import EXPERIMENTS
 from lib.notebooks import normalise
 
@@ -73,3 +74,23 @@ def test_requirements_are_lower_bounds_with_reasons() -> None:
 def test_each_row_of_the_results_names_an_experiment() -> None:
     rows = re.findall(r"\| `(\w+) --", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(rows) > 15 and set(rows) <= set(EXPERIMENTS)
+
+
+def test_a_notebook_that_fails_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, source in (("01_works", "print(6 * 7)"), ("02_fails", "1 / 0")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nbformat.write(notebook, tmp_path / f"{name}.ipynb")
+    before = (tmp_path / "02_fails.ipynb").read_bytes()
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["notebooks"])
+    assert notebooks.main() == 1
+    [error] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert error.startswith("error: 02_fails.ipynb: cell 1 failed with ZeroDivisionError")
+    assert (tmp_path / "02_fails.ipynb").read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp"))
+    monkeypatch.setattr("sys.argv", ["notebooks", "01"])
+    assert notebooks.main() == 0
+    [cell] = nbformat.read(tmp_path / "01_works.ipynb", as_version=4).cells
+    assert cell.outputs[0].text == "42\n" and cell.execution_count == 1
