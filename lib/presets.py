@@ -25,7 +25,7 @@ DIVISION_PAPER = DIVISION.override(PAPER | {"train.max_steps": 8000, "train.eval
 
 WARM_UP = DIVISION.override(
     {"optim.weight_decay": 2.0, "optim.warmup_steps": 100, "optim.schedule": "cosine", "optim.fall_steps": 2500}
-    | {"train.max_steps": 2500, "train.eval_every": 20, "train.eval_growth": 1.05, "train.precision": "bfloat16"}
+    | {"train.max_steps": 2500, "train.eval_every": 20, "train.eval_growth": 1.1, "train.precision": "bfloat16"}
 )
 CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
 UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
