@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
-#   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow and
-#                   ablation_two_layers: an hour and three quarters on two cores
+#   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow,
+#                   ablation_two_layers and the trials: an hour and a half on two cores
 #   make test       all tests                make bench   timings
 #   make lint       style                    make clean   remove .venv and caches
 PYTHON ?= python3
@@ -17,7 +17,6 @@ notebooks: .venv/installed
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests
-	$(BIN)/python -m pytest --numprocesses 2 --nbmake notebooks
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

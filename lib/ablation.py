@@ -22,7 +22,7 @@ RECIPE = DIVISION.override(
 # the ablation: factor -> cell -> what it changes of a baseline; the cell that changes nothing is the baseline itself
 FACTORS: dict[str, dict[str, Changes]] = {
     "weight decay": vary("optim.weight_decay", 0.0, 0.1, 1.0, 2.0),
-    "learning rate": vary("optim.lr", 5e-4, 1e-3, 2e-3),
+    "learning rate": vary("optim.lr", 5e-4, 1e-3, 2e-3, 1e-2),
     "initial scale": vary("model.init_scale", 0.5, 1.0, 2.0, 4.0),
     "train fraction": vary("data.train_fraction", 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8),
     "batch size": vary("train.batch_size", 256, 512, 1024),
@@ -130,6 +130,12 @@ def recipe_parts() -> list[RunConfig]:
 def recipe() -> list[RunConfig]:
     """What the ablation recommends, on 20 seeds that nothing was tuned on, up to ten times T_grok."""
     return seeds(RECIPE, {}, MANY, first=1000)
+
+
+def recipe_splits() -> list[RunConfig]:
+    """The recipe on ten other splits of the data, each with a seed of its own."""
+    short = RECIPE.override({"train.go_on": 2})
+    return [short.override({"seed": seed, "data.split_seed": seed}) for seed in range(2000, 2000 + CLAIM)]
 
 
 def mechanism() -> list[RunConfig]:

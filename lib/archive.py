@@ -4,12 +4,14 @@ import io
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
 from lib.backends import FOLDERS
 from lib.fields import UserError
+from lib.machine import sole_use
 
 KEPT = (  # not the weights
     *("config.json", "env.json", "metrics.csv", "summary.json", "train.log"),
@@ -29,11 +31,21 @@ def pack(folder: Path, names: Collection[str]) -> None:
     folder is put aside in one go before it is emptied: whenever this is cut off, every run is whole in one place.
     What back ends wrote (lib.backends) stays in the folder, where W&B and TensorBoard look for it.
     """
-    path = archive_of(folder)
-    finished = sorted(run for run in folder.iterdir() if run.name in names and (run / "summary.json").exists())
-    contents = {f"{run.name}/{name}": (run / name).read_bytes() for run in finished for name in listed(run)}
+    with sole_use(folder.parent, wait=True):  # another command may be packing runs of the same experiment
+        finished = sorted(run for run in folder.iterdir() if run.name in names and (run / "summary.json").exists())
+        if finished:
+            add(archive_of(folder), finished)
+        for run in finished:
+            empty(run)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def add(path: Path, runs: Collection[Path]) -> None:
+    """Write the archive anew, with these runs and the others that it holds."""
+    contents = {f"{run.name}/{name}": (run / name).read_bytes() for run in runs for name in listed(run)}
     if path.exists():
-        again = {run.name for run in finished}
+        again = {run.name for run in runs}
         with zipfile.ZipFile(path) as before:
             kept = [name for name in before.namelist() if name.partition("/")[0] not in again]
             contents |= {name: before.read(name) for name in kept}
@@ -42,14 +54,18 @@ def pack(folder: Path, names: Collection[str]) -> None:
         for name, content in sorted(contents.items()):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
     os.replace(temporary, path)
-    for run in finished:
-        aside = run.rename(folder / f"{run.name}.tmp")
-        for shown in (aside / name for name in FOLDERS if (aside / name).exists()):
-            run.mkdir(exist_ok=True)
-            shown.rename(run / shown.name)
+
+
+def empty(run: Path) -> None:
+    """Remove a run's folder, but for what back ends wrote."""
+    aside = run.with_name(f"{run.name}.tmp")
+    if aside.exists():  # left by a call that was cut off
         shutil.rmtree(aside)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    run.rename(aside)
+    for shown in (aside / name for name in FOLDERS if (aside / name).exists()):
+        run.mkdir(exist_ok=True)
+        shown.rename(run / shown.name)
+    shutil.rmtree(aside)
 
 
 def listed(run: Path) -> list[str]:
@@ -68,7 +84,7 @@ def read_contents(path: Path, changed: int) -> zipfile.Path:
     try:
         archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
         damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
         damaged = error
     if damaged:
         raise UserError(f"{path}: damaged ({damaged}); restore it, or delete it to train its runs again")

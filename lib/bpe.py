@@ -47,12 +47,11 @@ def blocks(path: Path) -> Iterator[str]:
         yield rest
 
 
-def count_pieces(texts: Iterable[str], special: Iterable[str] = (END,)) -> Counter[bytes]:
-    """How often each piece occurs. Special tokens are cut out: they are no text, and nothing is joined across them."""
-    apart = regex.compile("|".join(map(regex.escape, special))) if special else None
+def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
+    """How often each piece occurs. The end of a text is cut out: it is no text, and nothing is joined across it."""
     counts: Counter[str] = Counter()
     for text in texts:
-        for document in apart.split(text) if apart else [text]:
+        for document in text.split(END):
             counts.update(PIECES.findall(document))
     return Counter({piece.encode(): n for piece, n in counts.items()})
 
@@ -122,11 +121,11 @@ def joined(word: list[int], pair: Pair, new: int) -> list[int]:
     return result
 
 
-def encoding(name: str, tokens: Iterable[bytes], special: Iterable[str] = (END,)) -> tiktoken.Encoding:
-    """tiktoken's encoder and decoder for a vocabulary; the special tokens' ids come after the others."""
+def encoding(tokens: Iterable[bytes]) -> tiktoken.Encoding:
+    """tiktoken's encoder and decoder for a vocabulary; the end of a text comes after the others."""
     ranks = {token: rank for rank, token in enumerate(tokens)}
-    ids = {text: len(ranks) + i for i, text in enumerate(special)}
-    return tiktoken.Encoding(name, pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ids)
+    ends = {END: len(ranks)}
+    return tiktoken.Encoding("of its own", pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ends)
 
 
 class Separated:

@@ -22,7 +22,7 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state.",
         allow_abbrev=False,
     )
-    again = "those of notebooks 01 to 05, but for grokking_slow and ablation_two_layers"
+    again = "those of notebooks 01 to 05, but for grokking_slow, ablation_two_layers and the trials (…_tuning)"
     names = f"one of {', '.join(EXPERIMENTS)}; or all: {again}"
     result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
@@ -77,8 +77,8 @@ def main(argv: list[str] | None = None) -> int:
         done = [runs.stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])]
         for run in done if distributed.rank() == 0 else []:
             print(f"{run.path}  {result(run)}")
-            if run.diverged_at is not None:
-                raise UserError(f"run {run.path.name}: {divergence(run.path)}")
+    if diverged := [f"run {run.path.name}: {divergence(run.path)}" for run in done if run.diverged_at is not None]:
+        raise UserError("; ".join(diverged))
     return 0
 
 

@@ -66,6 +66,8 @@ class DataConfig(Section):
             self.require(sizes["test"] > 0, "train_fraction", allowed)
         elif self.task == "text":
             self.require(len(self.text) > 0, "text", "at least one character")
+            allowed = "number, the default, or character for a text, which is read by characters"
+            self.require(self.tokenizer in ("number", "character"), "tokenizer", allowed)
             self.require(0 <= self.skip_loss <= len(self.text), "skip_loss", f"from 0 to {len(self.text)}")
             self.require(0 <= self.window <= len(self.text), "window", f"from 0 to {len(self.text)}, the text's length")
             self.require(not (self.skip_loss and self.window), "skip_loss", "0 when data.window is used")

@@ -5,10 +5,10 @@ uint32 arrays in a cache, from which they are mapped into memory and never read 
 """
 
 import hashlib
+import http.client
 import json
 import math
 import os
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -118,7 +118,7 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
     try:
         with urllib.request.urlopen(corpus.origin + name, timeout=30) as answer:
             content = answer.read()
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise UserError(f"{corpus.origin + name}: cannot be fetched ({error}); {put}") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise UserError(f"{corpus.origin + name}: not the file that is meant; {put}")
@@ -196,7 +196,9 @@ def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, flo
     Each token is counted once more than it occurs (Laplace), over the windows that are evaluated. What does not beat
     it has learned nothing from what stands before.
     """
-    counts = np.bincount(splits["train"].ids, minlength=vocab_size) + 1.0
+    ids, some = splits["train"].ids, 2**20  # of a mapped file, a part at a time
+    parts = (np.bincount(ids[i : i + some], minlength=vocab_size) for i in range(0, len(ids), some))
+    counts = 1.0 + sum(parts)
     nll = -np.log(counts / counts.sum())
     losses = {}
     for split, windows in splits.items():

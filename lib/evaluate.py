@@ -1,7 +1,8 @@
 """How a model is scored: loss and accuracy over whole splits, and when."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -82,6 +83,18 @@ def precision(config: TrainConfig, device: str) -> torch.autocast:
     return torch.autocast(device, getattr(torch, config.precision), enabled=config.precision != "float32")
 
 
+@contextmanager
+def evaluating(model: Network) -> Iterator[None]:
+    """Without dropout and gradients; afterwards as before."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
 def evaluate(model: Network, split: Batch | Windows, scoring: Scoring) -> tuple[float, float]:
     """(loss, accuracy) over a whole split: nats per scored token; share of sequences with every scored token right.
 
@@ -89,10 +102,8 @@ def evaluate(model: Network, split: Batch | Windows, scoring: Scoring) -> tuple[
     """
     if scoring == "all":
         return evaluate_tokens(model, split)
-    training = model.training
-    model.eval()
     nll, n_right, n_scored = 0.0, 0, 0
-    with torch.no_grad():
+    with evaluating(model):
         for part in split.parts(EVAL_TOKENS):
             logits, targets = scored_logits(model, part, scoring)
             nll += F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum").item()
@@ -101,17 +112,14 @@ def evaluate(model: Network, split: Batch | Windows, scoring: Scoring) -> tuple[
             right[scored] = (logits.argmax(-1) == targets)[targets != IGNORE]
             n_right += int(right.all(1).sum())
             n_scored += int(scored.sum())
-    model.train(training)
     return nll / n_scored, n_right / split.size
 
 
 def evaluate_tokens(model: Network, windows: Windows) -> tuple[float, float]:
     """(loss, accuracy) per token of the evaluated windows."""
-    training = model.training
-    model.eval()
     nll, n_right, n = 0.0, 0, 0
     rows = max(1, EVAL_LOGITS // len(model.output_weight))
-    with torch.no_grad():
+    with evaluating(model):
         for part in windows.parts(EVAL_TOKENS):
             states = model.states(part.tokens).flatten(0, 1)
             for some, targets in zip(states.split(rows), part.targets.flatten().split(rows), strict=True):
@@ -119,17 +127,13 @@ def evaluate_tokens(model: Network, windows: Windows) -> tuple[float, float]:
                 nll += F.cross_entropy(logits, targets, reduction="sum").item()
                 n_right += int((logits.argmax(-1) == targets).sum())
                 n += len(targets)
-    model.train(training)
     return nll / n, n_right / n
 
 
 def answers(model: Network, split: Batch) -> Tensor:
     """The token (N,), int16, that the model holds most likely after each sequence of a split; nothing padded."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model):
         best = [scored_logits(model, part, "last")[0].argmax(-1) for part in split.parts(EVAL_TOKENS)]
-    model.train(training)
     return torch.cat(best).to(torch.int16).cpu()
 
 

@@ -132,10 +132,12 @@ ALL: dict[str, Callable[[], list[RunConfig]]] = {
     "recipe_tuning": ablation.recipe_tuning,
     "recipe_parts": ablation.recipe_parts,
     "recipe": ablation.recipe,
+    "recipe_splits": ablation.recipe_splits,
     "mechanism": ablation.mechanism,
     "isomorphism": ablation.isomorphism,
 }
 APART = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
-TRAINED_AGAIN = tuple(name for name in ALL if name not in APART)  # what `all` stands for
+# what `all` stands for: not the trials either, whose outcome is in the configs of the others
+TRAINED_AGAIN = tuple(name for name in ALL if name not in APART and not name.endswith("_tuning"))
 ALL |= language_models.ON_A_CPU
 ON_A_GPU = language_models.ON_A_GPU  # of which no run is stored

@@ -61,7 +61,7 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     loss[0].set(ylabel="loss (nats)", yscale="log")
     norm[0].set(ylabel="norm of the matrices", yscale="log")
     lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-    lines += [Line2D([], [], color=plots.GREY, ls=ls, label=name) for name, ls in (("train", "-"), ("test", "--"))]
+    lines += plots.split_handles(plots.GREY)
     lines += [Line2D([], [], color=plots.GREY, ls=":", lw=0.8, label="guessing")]
     dots = (("T_fit", "white"), ("T_grok", plots.GREY))
     lines += [Line2D([], [], ls="", marker="o", ms=3.5, mec=plots.GREY, mfc=fill, label=name) for name, fill in dots]

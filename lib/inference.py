@@ -15,6 +15,7 @@ from lib import arithmetic, checkpoint, distributed
 from lib.bpe import Separated, Special
 from lib.config import DataConfig, RunConfig
 from lib.data import IGNORE, collate
+from lib.evaluate import evaluating
 from lib.fields import Parser, UserError, one_line_errors
 from lib.machine import check_device
 from lib.networks import Cache, Network
@@ -166,8 +167,7 @@ def answer(model: Network, tokenizer: Tokenizer, data: DataConfig, a: int, b: in
     equals = tokenizer.encode("=")[0]
     batch = collate(rows, [ids.index(equals) for ids in rows], tokenizer.pad)
     batch = batch.to(next(model.parameters()).device)
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model):
         log_p = model(batch.tokens, batch.lengths).log_softmax(-1)  # (p, T, V)
     scored = batch.targets != IGNORE
     chosen = log_p.gather(2, batch.targets.clamp(min=0)[..., None])[..., 0]  # (p, T)
@@ -238,6 +238,9 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(args, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
         if args.prompt is not None:
+            for name, value in (("N", args.n), ("--seed", args.seed)):
+                if value is not None:
+                    raise UserError(f"{name} = {value}: for random equations only, without --prompt")
             pairs = [parse_equation(config.data, args.prompt)]
         else:
             pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)

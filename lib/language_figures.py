@@ -115,8 +115,6 @@ def train_and_val(axes: Axes, run: Run) -> None:
     for split, dash in (("train", "-"), ("val", "--")):
         axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=plots.BLUE, ls=dash)
     axes.axhline(run.summary["unigram_loss"]["val"], color=plots.GREY, ls=":", lw=1)
-    names = [
-        Line2D([], [], color=plots.BLUE, ls=dash, label=name) for name, dash in (("train", "-"), ("validation", "--"))
-    ]
-    axes.legend(handles=[*names, Line2D([], [], color=plots.GREY, ls=":", label="unigram")])
+    unigram = Line2D([], [], color=plots.GREY, ls=":", label="unigram")
+    axes.legend(handles=[*plots.split_handles(plots.BLUE, "validation"), unigram])
     axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")

@@ -19,7 +19,11 @@ from lib.fields import UserError
 
 
 def git(*args: str) -> str:
-    call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    """What git prints; nothing where there is no git, or no repository."""
+    try:
+        call = subprocess.run(["git", *args], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
     return call.stdout.strip()
 
 

@@ -9,7 +9,6 @@ from torch import nn
 
 from lib.config import OptimConfig, RunConfig
 from lib.distributed import part_of, whole
-from lib.fields import UserError
 
 
 class Optimizer:
@@ -34,8 +33,6 @@ class Optimizer:
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
             {"params": [p for p in rest if p.ndim < 2], "weight_decay": config.weight_decay * (config.decay == "all")},
         ]
-        if config.name == "muon" and not hidden:
-            raise UserError("optim.name = muon: must be another for a network without transformer blocks")
         self.parts = [make(config, [g for g in groups if g["params"]])]
         self.slow: list[torch.Tensor] = []  # Grokfast's running mean of each gradient
         if hidden:
@@ -85,7 +82,7 @@ class Optimizer:
         self.scaler.update()
 
     def amplify_slow_gradients(self) -> None:
-        """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233): g <- g + λ μ, μ <- α μ + (1 - α) g."""
+        """Grokfast-EMA (Lee et al. 2024, arXiv 2405.20233): μ <- α μ + (1 - α) g, from the first g on; g <- g + λ μ."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not self.slow:
             self.slow = [g.clone() for g in gradients]

@@ -1,7 +1,7 @@
 """Figures: curves against steps on a logarithmic axis, train solid and held-out dashed, saved as reproducible SVG."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from lib import stats
 from lib.config import RunConfig
 from lib.machine import ROOT
-from lib.runs import Run, medians, run_live
+from lib.runs import Run, medians
 from lib.tracker import Row, write_atomically
 
 FIGURES = ROOT / "figures"
@@ -123,8 +123,12 @@ def finish_grid(figure: Figure, panels: np.ndarray, colors: dict[str, str]) -> N
     for axes in [*accuracy[1:], *loss[1:]]:
         axes.set_ylabel("")
     names = [Line2D([], [], color=color, label=name) for name, color in colors.items()]
-    dashes = [Line2D([], [], color=GREY, ls=dash, label=name) for name, dash in (("train", "-"), ("test", "--"))]
-    figure.legend(handles=names + dashes, loc="outside upper center", ncols=len(names) + 2)
+    figure.legend(handles=names + split_handles(GREY), loc="outside upper center", ncols=len(names) + 2)
+
+
+def split_handles(color: str, held_out: str = "test") -> list[Line2D]:
+    """A legend's lines for the two splits of a curve."""
+    return [Line2D([], [], color=color, ls=dash, label=name) for name, dash in (("train", "-"), (held_out, "--"))]
 
 
 def mark(axes: Axes, step: float, text: str, side: str, height: float = 0.3) -> None:
@@ -216,25 +220,23 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
     column[1].set(ylabel="loss (nats)", yscale="log")
     column[0].set_xlabel("")
     column[0].set_title(title)
-    names = [Line2D([], [], color=color, ls=dash, label=name) for name, dash in (("train", "-"), ("test", "--"))]
-    column[0].legend(handles=names, loc="upper left")
+    column[0].legend(handles=split_handles(color), loc="upper left")
 
 
-def live_lesson(configs: Sequence[RunConfig], names: Sequence[float], max_steps: int) -> list[Run]:
-    """Train configs one after the other, here and now, in a picture to which each adds its curve."""
-    runs: list[Run] = []
+def live_lesson(runs: Iterable[Run], names: Sequence[float]) -> list[Run]:
+    """Runs as they come, in a picture to which each adds its curve."""
+    shown: list[Run] = []
     handle = None
-    for config in configs:
-        steps = min(max_steps, config.train.max_steps)
-        runs.append(run_live(config.override({"train.max_steps": steps})))
+    for run in runs:
+        shown.append(run)
         figure, axes = plt.subplots(figsize=(4.2, 2.4))
-        lesson(axes, runs, names, f"live, {len(runs)} of {len(configs)}")
+        lesson(axes, shown, names, f"live, {len(shown)} of {len(names)}")
         plt.close(figure)
         if handle is None:
             handle = display(figure, display_id=True)
         else:
             handle.update(figure)
-    return runs
+    return shown
 
 
 def finish_control(panels: Sequence[Axes]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.machine import sole_use
-from lib.tracker import describe, read_csv
+from lib.tracker import describe, read_metrics
 from lib.train import train
 
 TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
@@ -135,8 +135,7 @@ class Pool:
 
     def status(self, job: Job) -> str:
         """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""
-        path = job.folder / "metrics.csv"
-        rows = read_csv(path.read_text()) if path.exists() else []
+        rows = read_metrics(job.folder)
         if not rows:
             return f"{job.folder.name} starting"
         step, seconds = rows[-1]["step"], rows[-1]["time_s"]

@@ -172,6 +172,8 @@ def fill_readme() -> None:
     path = ROOT / "README.md"
     before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
     _, end, after = rest.partition("<!-- end of results -->\n")
+    if not (begin and end):
+        raise UserError(f"{path}: has lost a mark of its table, <!-- results --> or <!-- end of results -->")
     table = "\n".join(results_table(results())) + "\n"
     write_atomically(path, before + begin + table + end + after)
 

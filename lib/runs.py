@@ -1,5 +1,6 @@
 """Stored runs: open one, or have a list of configs trained as far as they are missing."""
 
+import csv
 import json
 import shutil
 import sys
@@ -21,9 +22,9 @@ from lib.datasets import check_all
 from lib.fields import UserError
 from lib.machine import ROOT, check_device, default_workers, sole_use
 from lib.networks import Network
-from lib.pool import Pool
+from lib.pool import Pool, divergence
 from lib.tokenizer import Tokenizer
-from lib.tracker import Row, columns, describe, read_answers, read_csv
+from lib.tracker import Row, columns, describe, read_answers, read_metrics
 from lib.train import Interrupted, train
 
 CHECKPOINTS = ROOT / "checkpoints"
@@ -40,8 +41,8 @@ class Run:
         self.config = RunConfig.from_dict(self.json("config.json"))
         self.summary = self.json("summary.json")
         try:
-            rows = read_csv((path / "metrics.csv").read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError):
+            rows = read_metrics(path)
+        except (OSError, ValueError, TypeError, csv.Error):
             rows = []
         if not rows or rows[-1]["step"] is None or "t_grok" not in self.summary:
             raise UserError(f"{path}: metrics.csv or summary.json is damaged; train the run again with --fresh")
@@ -155,7 +156,7 @@ def run_live(config: RunConfig, on_eval: Callable[[Row], None] = lambda row: Non
         train(config, folder, on_eval=on_eval)
         run = Run(folder)
         if run.diverged_at is not None:
-            raise UserError(run.log.splitlines()[-1].strip())
+            raise UserError(divergence(folder))
         _ = run.log, run.load()
     except Interrupted as stop:
         raise UserError(f"stopped at step {stop.step}; a live run is not kept") from None

@@ -8,6 +8,8 @@ import numpy as np
 
 SOLVED = 0.99  # the accuracy that counts as fitted or grokked
 PATIENCE = 3  # evaluations in a row that make it last
+Z = 1.96  # standard deviations of a normal distribution that hold 95 %
+RESAMPLES = 10_000  # of the bootstrap
 
 
 def first_crossing(steps: Sequence[int], accuracy: Sequence[float], level: float, patience: int = 1) -> int | None:
@@ -30,14 +32,14 @@ def steps_to_grok(steps: Sequence[int], test_acc: Sequence[float]) -> int | None
     return first_crossing(steps, test_acc, SOLVED, PATIENCE)
 
 
-def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927), by default of 95 %: (low, high).
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The Wilson score interval of 95 % of a proportion (Wilson 1927): (low, high).
 
     Unlike the normal approximation it stays within 0 and 1 and is honest about 0 of n and n of n.
     """
-    p, z2 = successes / n, z * z
+    p, z2 = successes / n, Z * Z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    half = Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
@@ -59,10 +61,8 @@ def kaplan_meier(times: Sequence[float], observed: Sequence[bool]) -> list[tuple
     return rows
 
 
-def median_time(
-    times: Sequence[float], observed: Sequence[bool], z: float = 1.96
-) -> tuple[float | None, float | None, float | None]:
-    """Kaplan-Meier median with its interval (Brookmeyer and Crowley 1982, log-log): (median, low, high).
+def median_time(times: Sequence[float], observed: Sequence[bool]) -> tuple[float | None, float | None, float | None]:
+    """Kaplan-Meier median with its interval of 95 % (Brookmeyer and Crowley 1982, log-log): (median, low, high).
 
     None where the share of runs not yet grokked never falls that far within the observed time. A share of 0 has no
     error on that scale; it closes the interval if there are runs enough: that all of n fall below the true median
@@ -78,18 +78,18 @@ def median_time(
         return None
 
     median = next((time for time, share, _ in rows if share <= 0.5), None)
-    return median, first_below(z), first_below(-z)
+    return median, first_below(Z), first_below(-Z)
 
 
-def ratio(x: Sequence[float], y: Sequence[float], n: int = 10_000) -> tuple[float, float, float]:
+def ratio(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
     """The geometric mean of x over that of y, with a 95 % interval: (ratio, low, high).
 
-    Percentiles of `n` bootstrap samples (Efron 1979), always the same. Raises ValueError if a value is not above 0.
+    Percentiles of bootstrap samples (Efron 1979), always the same. Raises ValueError if a value is not above 0.
     """
     logs = [np.log(values) for values in (x, y) if min(values) > 0]
     if len(logs) < 2:
         raise ValueError(f"all values must be above 0: {x}, {y}")
     random = np.random.RandomState(0)
-    means = [values[random.randint(len(values), size=(n, len(values)))].mean(1) for values in logs]
+    means = [values[random.randint(len(values), size=(RESAMPLES, len(values)))].mean(1) for values in logs]
     low, high = np.percentile(means[0] - means[1], (2.5, 97.5))
     return float(np.exp(logs[0].mean() - logs[1].mean())), float(np.exp(low)), float(np.exp(high))

@@ -109,7 +109,7 @@ class BytePairTokenizer(bpe.Separated):
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        return bpe.encoding("of its own", [token.encode("latin-1") for token in self.tokens])
+        return bpe.encoding([token.encode("latin-1") for token in self.tokens])
 
     def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class ExperimentTracker:
             raise UserError(f"{folder}: holds a run of another config; choose another folder")
         try:
             write_json(stored, config.to_dict())
+            (folder / "summary.json").unlink(missing_ok=True)  # what is being trained is not finished
             if not (folder / "env.json").exists():
                 write_json(folder / "env.json", environment(device))
         except OSError as error:
@@ -56,7 +58,7 @@ class ExperimentTracker:
         """
         path = self.folder / "metrics.csv"
         try:
-            self.rows = [row for row in read_csv(path.read_text()) if row["step"] <= step]
+            self.rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
         except (OSError, ValueError, TypeError, csv.Error):
             self.rows = []
         if not self.rows:
@@ -129,8 +131,13 @@ def line(cells: list[str]) -> str:
     return ",".join(cells) + "\n"
 
 
-def read_csv(text: str) -> list[Row]:
-    """The rows of a metrics.csv; a last line cut off in mid-write is dropped."""
+def read_metrics(folder: Path | zipfile.Path) -> list[Row]:
+    """The rows of a run's metrics.csv, none if there is none; a last line cut off in mid-write is dropped.
+
+    Raises ValueError, TypeError or csv.Error if it is damaged.
+    """
+    path = folder / "metrics.csv"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     complete = text[: text.rfind("\n") + 1].splitlines()
     names = COLUMNS + OF_A_CORPUS
     return [{name: float(row[name]) if row.get(name) else None for name in names} for row in csv.DictReader(complete)]

@@ -16,7 +16,7 @@ from lib.backends import check_backends
 from lib.config import RunConfig
 from lib.data import IGNORE, Batch, Dataset, batch_rows
 from lib.datasets import load_data
-from lib.evaluate import Objective, answers, evaluate, evaluation_steps, precision, spaced_steps
+from lib.evaluate import Objective, answers, evaluate, evaluating, evaluation_steps, precision, spaced_steps
 from lib.fields import UserError
 from lib.machine import check_device, keep_freed_memory, peak_memory_mb, start_memory_mb, stop_signal
 from lib.tracker import ExperimentTracker, Row, describe
@@ -150,9 +150,8 @@ class Trainer:
             self.tracker.keep_answers(self.step, given)
         if self.config.train.prompt:
             options = {"n_tokens": SAMPLE_TOKENS, "temperature": 0.8, "seed": 0}
-            with precision(self.config.train, self.device):
+            with precision(self.config.train, self.device), evaluating(self.model):
                 [sample] = self.reading(inference.sample, self.data.tokenizer, self.config.train.prompt, **options)
-            self.model.train()
             self.tracker.keep_sample(self.step, sample)
         if self.config.train.keep_weights and (self.step in self.weight_steps or at_end):
             self.save_weights(f"{checkpoint.SNAPSHOTS}/{self.step}.safetensors", torch.float16)

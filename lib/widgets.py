@@ -25,7 +25,7 @@ from lib.config import RunConfig
 from lib.fields import UserError
 from lib.pool import work
 from lib.runs import Run
-from lib.tracker import read_csv
+from lib.tracker import read_metrics
 
 load = lru_cache(maxsize=16)(load_weights)  # a network that is trained again is seen by the next kernel
 
@@ -220,7 +220,7 @@ class LiveTraining(Panel):
         n_shown = -1
         while self.running:
             time.sleep(0.3)
-            rows = self.rows()
+            rows = read_metrics(self.folder)
             if len(rows) != n_shown:
                 n_shown = len(rows)
                 self.redraw(f"training … step {rows[-1]['step']:,.0f}" if rows else "starting a process …")
@@ -238,9 +238,5 @@ class LiveTraining(Panel):
         self.button.description, self.button.icon = ("ended", "check") if ended else ("go on", "play")
         self.button.disabled = ended
 
-    def rows(self) -> list[Any]:
-        path = self.folder / "metrics.csv"
-        return read_csv(path.read_text()) if path.exists() else []
-
     def redraw(self, text: str) -> None:
-        self.show(html.escape(text), plots.png(plots.growing(self.rows(), self.metric)))
+        self.show(html.escape(text), plots.png(plots.growing(read_metrics(self.folder), self.metric)))

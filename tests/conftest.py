@@ -13,6 +13,7 @@ import torch
 from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DATA = Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None  # corpora, vocabularies
 torch.set_num_threads(1)
 
@@ -39,6 +40,15 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     return call
+
+
+def execute(notebook: Path, output: Path, cwd: Path, python: str | Path = sys.executable) -> None:
+    """Runs a notebook through papermill, whatever it trains live cut to some steps."""
+    live = ["-p", "live_steps", "20"] if "live_steps" in notebook.read_text() else []
+    argv = [python, "-m", "papermill", notebook, output, "-k", "python3", *live]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    call = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert call.returncode == 0, call.stderr[-3000:]
 
 
 def copy_of_project(folder: Path) -> Path:

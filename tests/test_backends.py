@@ -19,7 +19,7 @@ from lib import backends, cli, runs
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.runs import Run, find, run_all
-from lib.tracker import COLUMNS, read_csv
+from lib.tracker import COLUMNS, read_metrics
 from lib.train import Interrupted, train
 
 pytest.importorskip("wandb")
@@ -71,7 +71,7 @@ def history(path: Path) -> list[dict[str, float]]:
 
 def written(folder: Path) -> list[dict[str, float]]:
     """The rows of metrics.csv without what was not measured, in the words of W&B."""
-    rows = read_csv((folder / "metrics.csv").read_text())
+    rows = read_metrics(folder)
     return [{name.replace("step", "_step"): row[name] for name in COLUMNS if row[name] is not None} for row in rows]
 
 

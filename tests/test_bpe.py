@@ -60,7 +60,7 @@ def test_of_equally_frequent_pairs_the_greatest_is_joined_first() -> None:
 def test_special_tokens_are_neither_counted_nor_joined() -> None:
     pieces = bpe.count_pieces(["one two<|endoftext|>two one<|endoftext|>"])
     assert pieces == {b"one": 1, b" two": 1, b"two": 1, b" one": 1}
-    encoding = bpe.encoding("small", bpe.learn(pieces, 300))
+    encoding = bpe.encoding(bpe.learn(pieces, 300))
     ids = encoding.encode("one<|endoftext|>", allowed_special="all")
     assert ids[-1] == encoding.eot_token == encoding.n_vocab - 1 and encoding.eot_token not in ids[:-1]
     assert encoding.eot_token not in encoding.encode_ordinary("one<|endoftext|>")
@@ -70,7 +70,7 @@ def test_special_tokens_are_neither_counted_nor_joined() -> None:
 
 @given(st.text(max_size=60))
 def test_every_text_comes_back(text: str) -> None:
-    encoding = bpe.encoding("small", bpe.learn(bpe.count_pieces([TEXT[:3000]]), 320))
+    encoding = bpe.encoding(bpe.learn(bpe.count_pieces([TEXT[:3000]]), 320))
     assert encoding.decode(encoding.encode_ordinary(text)) == text
 
 
@@ -104,7 +104,7 @@ def test_gpt2s_vocabulary_encodes_as_tiktokens_own(tmp_path: Path, monkeypatch: 
         shutil.copy(DATA / "gpt2_bpe" / name, tmp_path / key)
     files = (DATA / "gpt2_bpe" / name for name in ("vocab.bpe", "encoder.json"))
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
-    theirs, ours = tiktoken.get_encoding("gpt2"), bpe.encoding("gpt2", bpe.gpt2(*files))
+    theirs, ours = tiktoken.get_encoding("gpt2"), bpe.encoding(bpe.gpt2(*files))
     for text in (TEXT, "naïve  façade\n\n\t1234 'll — 你好 <|endoftext|>!", "<|endoftext|>"):
         assert ours.encode(text, allowed_special="all") == theirs.encode(text, allowed_special="all")
     assert ours.n_vocab == theirs.n_vocab == 50257

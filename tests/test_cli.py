@@ -39,7 +39,7 @@ def test_all_stands_for_what_a_notebook_needs_but_for_the_slow_ones(monkeypatch,
     monkeypatch.setattr(runs, "train_all", note)
     assert cli.main(["all", "--fresh", "--checkpoints", str(tmp_path)]) == 1
     assert asked["plan"] == {name: ALL[name]() for name in TRAINED_AGAIN} and "recipe" in asked["plan"]
-    assert not {"grokking_slow", "ablation_two_layers"} & set(asked["plan"])
+    assert not {"grokking_slow", "ablation_two_layers", "recipe_tuning"} & set(asked["plan"])
     assert not any(config.data.task == "corpus" for configs in asked["plan"].values() for config in configs)
     assert asked["fresh"] and asked["root"] == tmp_path
 

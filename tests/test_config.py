@@ -79,6 +79,7 @@ CORPUS = {"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8}
         ({"train.stop_at": 2}, ["train.stop_at", "2", "from 0 to 1"]),
         ({"data.task": "text", "data.text": ""}, ["data.text", "at least one character"]),
         ({"data.task": "text", "data.window": 99}, ["data.window", "99", "the text's length"]),
+        ({"data.task": "text", "data.tokenizer": "gpt2"}, ["data.tokenizer", "'gpt2'", "read by characters"]),
         (CORPUS | {"data.tokenizer": "number"}, ["data.tokenizer", "'number'", "character, bpe, gpt1 or gpt2"]),
         (CORPUS | {"data.tokenizer": "gpt3"}, ["data.tokenizer", "'gpt3'", "bpe, gpt1, gpt2", "did you mean gpt"]),
         (CORPUS | {"data.window": 0}, ["data.window", "0", "at least 1 for a corpus"]),

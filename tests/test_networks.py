@@ -88,7 +88,7 @@ def test_an_lstm_trains_is_stored_and_answers_like_any_network(tiny: RunConfig, 
     assert len(widget_figures.answer(model, tokenizer, config, 3, 4).axes) == 1
     with pytest.raises(UserError, match=r"model\.kind = lstm: must be transformer"):
         inside.look(model, tokenizer, config)
-    with pytest.raises(UserError, match=r"optim\.name = muon: must be another"):
+    with pytest.raises(UserError, match=r"optim\.name = 'muon': must be another"):
         train(config.override({"optim.name": "muon"}), tmp_path / "muon")
 
 

@@ -1,20 +1,15 @@
 """The product's own batch path: every notebook through papermill from the root, and the report from what they write."""
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib
-import papermill
 import pytest
-from conftest import ROOT
+from conftest import NOTEBOOKS, ROOT, execute
 
 from lib import report
 
 pytestmark = pytest.mark.xdist_group("notebooks")  # one after the other: they write the same figures
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SMOKE = {"live_steps": 20}
 
 
 def hashes() -> dict[str, str]:
@@ -30,12 +25,7 @@ def pinned() -> bool:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_papermill_from_the_root_redraws_the_same_figures(path: Path, tmp_path: Path) -> None:
     before = hashes()
-    known = papermill.inspect_notebook(str(path))
-    options = [word for name, value in SMOKE.items() if name in known for word in ("-p", name, str(value))]
-    output = tmp_path / path.name
-    argv = [sys.executable, "-m", "papermill", str(path.relative_to(ROOT)), str(output), "-k", "python3", *options]
-    call = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert call.returncode == 0, call.stderr[-3000:]
+    execute(path, tmp_path / path.name, cwd=ROOT)
     if pinned():
         assert hashes() == before
 

@@ -3,17 +3,16 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import NOTEBOOKS, ROOT
 
 from lib import notebooks
 from lib.cli import EXPERIMENTS
 from lib.notebooks import normalise
-
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -23,6 +22,12 @@ def tracked(*patterns: str) -> list[Path]:
 
 def test_the_library_is_tracked() -> None:
     assert {path.name for path in tracked("lib")} >= {"config.py", "model.py", "train.py", "inference.py"}
+
+
+def test_the_library_can_do_without_git() -> None:
+    told = "import lib.train, lib.machine; print(lib.machine.COMMIT)"
+    call = subprocess.run([sys.executable, "-c", told], cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True)
+    assert call.stdout == "None\n", call.stderr
 
 
 def test_no_training_state_is_tracked() -> None:

@@ -318,9 +318,35 @@ def test_an_archive_that_is_cut_off_loses_nothing(
     (tmp_path / "x" / configs[0].id).mkdir(parents=True)
     (tmp_path / "x" / configs[0].id / "state.pt").touch()  # begun again, with --fresh
     assert find("x", configs[0], tmp_path) is None and find("x", configs[1], tmp_path) is not None
-    (tmp_path / "x.zip").write_bytes((tmp_path / "x.zip").read_bytes()[:-300])
-    with pytest.raises(UserError, match=r"x\.zip: damaged"):
-        find("x", configs[1], tmp_path)
+    whole = (tmp_path / "x.zip").read_bytes()
+    flipped = whole[:1000] + bytes([whole[1000] ^ 255]) + whole[1001:]
+    for damaged in (whole[:-300], flipped):
+        (tmp_path / "x.zip").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"x\.zip: damaged"):
+            find("x", configs[1], tmp_path)
+
+
+def test_what_a_cut_off_call_left_does_not_stop_the_next(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"train.max_steps": 10})
+    (tmp_path / "x").mkdir()
+    archive.pack(tmp_path / "x", [config.id])
+    assert not any(tmp_path.iterdir())  # no run, no archive
+    run_all("x", [config], root=tmp_path)
+    (tmp_path / "x" / f"{config.id}.tmp" / "half").mkdir(parents=True)
+    archive.pack(tmp_path / "x", [config.id])
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zip"] and find("x", config, tmp_path) is not None
+
+
+def test_a_run_that_is_trained_again_counts_as_unfinished(tiny: RunConfig, tmp_path: Path) -> None:
+    train(tiny, tmp_path)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path, on_eval=stop)
+    with pytest.raises(UserError, match="not a finished run"):
+        Run(tmp_path)
 
 
 def test_the_longest_run_begins_first(tiny: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
