@@ -32,11 +32,15 @@ def pack(folder: Path, names: Collection[str]) -> None:
     What back ends wrote (lib.backends) stays in the folder, where W&B and TensorBoard look for it.
     """
     with sole_use(folder.parent, wait=True):  # another command may be packing runs of the same experiment
+        if not folder.exists():  # and have packed them all
+            return
+        for aside in folder.glob("*.tmp"):  # left by a call that was cut off
+            clear(aside)
         finished = sorted(run for run in folder.iterdir() if run.name in names and (run / "summary.json").exists())
         if finished:
             add(archive_of(folder), finished)
         for run in finished:
-            empty(run)
+            clear(run.rename(run.with_name(f"{run.name}.tmp")))
         if not any(folder.iterdir()):
             folder.rmdir()
 
@@ -56,13 +60,10 @@ def add(path: Path, runs: Collection[Path]) -> None:
     os.replace(temporary, path)
 
 
-def empty(run: Path) -> None:
-    """Remove a run's folder, but for what back ends wrote."""
-    aside = run.with_name(f"{run.name}.tmp")
-    if aside.exists():  # left by a call that was cut off
-        shutil.rmtree(aside)
-    run.rename(aside)
-    for shown in (aside / name for name in FOLDERS if (aside / name).exists()):
+def clear(aside: Path) -> None:
+    """Remove a run's folder that was put aside; what back ends wrote goes back to where it was."""
+    run = aside.with_suffix("")
+    for shown in (aside / name for name in FOLDERS if (aside / name).exists() and not (run / name).exists()):
         run.mkdir(exist_ok=True)
         shown.rename(run / shown.name)
     shutil.rmtree(aside)

@@ -46,7 +46,7 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
     if train.whole_logits and data.scoring != "all":
         raise UserError("train.whole_logits = true: must be false unless data.task = corpus")
     if config.optim.name == "muon" and model.kind == "lstm":
-        raise UserError("optim.name = 'muon': must be another for a network without transformer blocks")
+        raise UserError("optim.name = 'muon': must be another with model.kind = lstm, which has no transformer blocks")
     if train.precision == "float16" and config.optim.grokfast:
         raise UserError("train.precision = 'float16': must be another with optim.grokfast, whose mean it overflows")
     if train.batch_size % (train.accumulation * distributed.size()):

@@ -238,9 +238,6 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(args, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')}: for text models only; this one answers equations")
         if args.prompt is not None:
-            for name, value in (("N", args.n), ("--seed", args.seed)):
-                if value is not None:
-                    raise UserError(f"{name} = {value}: for random equations only, without --prompt")
             pairs = [parse_equation(config.data, args.prompt)]
         else:
             pairs = random_equations(config.data, args.n or DEFAULT_EQUATIONS, args.seed)

@@ -30,7 +30,7 @@ def git(*args: str) -> str:
 ROOT = Path(__file__).resolve().parent.parent
 # asked when the library is imported, for by the time a run begins the files may have changed
 COMMIT = git("rev-parse", "HEAD") or None
-CHANGED = bool(git("status", "--porcelain", "--", "."))
+CHANGED = bool(git("status", "--porcelain", "--", ".")) if COMMIT else None
 
 
 def environment(device: str) -> dict[str, Any]:

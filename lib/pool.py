@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -36,6 +37,19 @@ class Job:
     reported: float = field(default_factory=time.monotonic)
 
 
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Ignores Ctrl-C meanwhile, as do processes begun here, for good. A no-op off the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Pool:
     """Trains configs into folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
 
@@ -50,7 +64,11 @@ class Pool:
         # what glibc reads as a worker starts: memory in large pages, a few per cent faster
         os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         if method == "forkserver":
+            from multiprocessing.forkserver import ensure_running  # not on Windows
+
             self.context.set_forkserver_preload(["lib.train", "torch._dynamo"])  # torch.optim wants the latter, slowly
+            with deaf_to_interrupts():  # as the server is born, and stays; its workers listen when they train
+                ensure_running()
         self.tries: dict[Path, int] = {}
         self.seconds = self.sequences = 0.0  # of the runs that are done
         self.failed: list[str] = []

@@ -38,13 +38,17 @@ class Run:
         self.path = path
         if not (path / "summary.json").exists():
             raise UserError(f"{path}: not a finished run: it has no summary.json")
-        self.config = RunConfig.from_dict(self.json("config.json"))
-        self.summary = self.json("summary.json")
+        self.summary, config = self.json("summary.json"), self.json("config.json")
+        try:
+            self.config = RunConfig.from_dict(config)
+        except UserError as error:
+            raise UserError(f"{path / 'config.json'}: {error}") from None
         try:
             rows = read_metrics(path)
         except (OSError, ValueError, TypeError, csv.Error):
             rows = []
-        if not rows or rows[-1]["step"] is None or "t_grok" not in self.summary:
+        whole = rows and (rows[-1]["step"] == self.summary.get("steps") or "diverged_at" in self.summary)
+        if not whole or "t_grok" not in self.summary:
             raise UserError(f"{path}: metrics.csv or summary.json is damaged; train the run again with --fresh")
         as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in columns(self.config)}
         self.metrics: dict[str, np.ndarray] = {name: np.array(column) for name, column in as_float.items()}

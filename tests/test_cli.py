@@ -27,7 +27,7 @@ def test_trains_with_any_field_changed(command, tmp_path: Path) -> None:
     assert again.returncode == 0 and again.stderr == ""  # stored: nothing to train
 
 
-def test_all_stands_for_what_a_notebook_needs_but_for_the_slow_ones(monkeypatch, tmp_path: Path) -> None:
+def test_all_leaves_out_the_slow_ones_and_the_trials(monkeypatch, tmp_path: Path) -> None:
     asked = {}
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)

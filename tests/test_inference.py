@@ -217,8 +217,6 @@ def test_command_line_errors(
         ([memorized, "--top-k", "0"], ["top-k", "at least 1"]),
         ([memorized, "--samples", "0"], ["samples", "at least 1"]),
         ([memorized, "--top", "3"], ["--top", "did you mean --top-k?"]),
-        ([division, 3, "--prompt", "1/1="], ["N = 3", "without --prompt"]),
-        ([division, "--seed", 3, "--prompt", "1/1="], ["--seed = 3", "without --prompt"]),
         ([division, "--prompt", "1+1="], ["this network knows / only", "such as 12/5="]),
         *([] if torch.cuda.is_available() else [([memorized, "--device", "cuda"], ["no CUDA device"])]),
     ]:

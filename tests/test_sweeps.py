@@ -1,5 +1,6 @@
 """Cells of a sweep: outcomes, tables, figures; and the experiments that fill them."""
 
+import json
 import subprocess
 from pathlib import Path
 from zipfile import ZipFile
@@ -27,9 +28,10 @@ def made_up(folder: Path, tiny: RunConfig, seed: int, t_fit: int | None, t_grok:
         values = {"step": step, "time_s": step / 2, "train_acc": train_acc, "test_acc": test_acc, "test_loss": 0.5}
         rows.append([f"{values[name]:g}" if name in values else "" for name in COLUMNS])
     (folder / str(seed) / "metrics.csv").write_text("".join(map(line, [list(COLUMNS), *rows])))
-    run = Run(folder / str(seed))
-    run.summary |= {"t_fit": t_fit, "t_grok": t_grok, "steps": 100, "test_acc": test_acc}
-    return run
+    summary = json.loads((folder / str(seed) / "summary.json").read_text())
+    summary |= {"t_fit": t_fit, "t_grok": t_grok, "steps": 100, "test_acc": test_acc}
+    (folder / str(seed) / "summary.json").write_text(json.dumps(summary))
+    return Run(folder / str(seed))
 
 
 @pytest.fixture

@@ -319,7 +319,9 @@ def test_an_archive_that_is_cut_off_loses_nothing(
     (tmp_path / "x" / configs[0].id / "state.pt").touch()  # begun again, with --fresh
     assert find("x", configs[0], tmp_path) is None and find("x", configs[1], tmp_path) is not None
     whole = (tmp_path / "x.zip").read_bytes()
-    flipped = whole[:1000] + bytes([whole[1000] ^ 255]) + whole[1001:]
+    [entry, *_] = zipfile.ZipFile(tmp_path / "x.zip").infolist()
+    at = entry.header_offset + 30 + len(entry.filename) + 5  # inside its content
+    flipped = whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]
     for damaged in (whole[:-300], flipped):
         (tmp_path / "x.zip").write_bytes(damaged)
         with pytest.raises(UserError, match=r"x\.zip: damaged"):
@@ -410,9 +412,11 @@ def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
     train(tiny.override({"train.max_steps": 1}), tmp_path / "run")
     with pytest.raises(UserError, match="another config"):
         train(tiny, tmp_path / "run")
-    (tmp_path / "run" / "metrics.csv").write_text("")
-    with pytest.raises(UserError, match="damaged; train the run again"):
-        Run(tmp_path / "run")
+    whole = (tmp_path / "run" / "metrics.csv").read_text()
+    for damaged in ("", whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / "run" / "metrics.csv").write_text(damaged)
+        with pytest.raises(UserError, match="damaged; train the run again"):
+            Run(tmp_path / "run")
     with pytest.raises(UserError, match=r"no summary\.json"):
         Run(tmp_path / "nothing")
 

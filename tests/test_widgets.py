@@ -11,6 +11,7 @@ from lib import figure_one, inference, widget_figures
 from lib.config import RunConfig
 from lib.fields import UserError
 from lib.runs import Run
+from lib.tracker import read_metrics
 from lib.train import train
 from lib.widgets import LiveTraining, Sampler, Scrubber, marked
 
@@ -179,11 +180,11 @@ def test_training_starts_stops_and_goes_on(tmp_path: Path) -> None:
     empty = widget.picture.value
     assert bytes(empty).startswith(PNG) and widget.message.value == "not begun"
     widget.button.click()
-    wait_for(lambda: len(widget.rows()) > 2)
+    wait_for(lambda: len(read_metrics(widget.folder)) > 2)
     assert widget.running and widget.button.description == "stop"
     widget.button.click()
     wait_for(lambda: finished(widget))
-    stopped_at = widget.rows()[-1]["step"]
+    stopped_at = read_metrics(widget.folder)[-1]["step"]
     assert 0 < stopped_at < 1000 and widget.message.value.startswith("stopped at step")
     assert widget.button.description == "go on" and widget.picture.value != empty
     widget.button.click()
@@ -214,7 +215,7 @@ def test_divergence_is_told() -> None:
 def test_a_new_one_stops_the_one_before() -> None:
     first = LiveTraining(TINY.override({"train.max_steps": 10**6}))
     first.button.click()
-    wait_for(lambda: first.rows())
+    wait_for(lambda: read_metrics(first.folder))
     LiveTraining(TINY)
     wait_for(lambda: finished(first))
     assert first.message.value.startswith("stopped")
