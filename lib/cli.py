@@ -44,9 +44,12 @@ def parser() -> Parser:
 def show_experiments(root: Path) -> None:
     width = max(map(len, EXPERIMENTS))
     for name, make in EXPERIMENTS.items():
-        configs = make()
-        stored = sum(runs.find(name, config, root) is not None for config in configs)
-        print(f"{name:{width}} {stored:3}/{len(configs)} stored   {make.__doc__.splitlines()[0]}")
+        configs, about = make(), make.__doc__.splitlines()[0]
+        try:
+            stored = sum(runs.find(name, config, root) is not None for config in configs)
+            print(f"{name:{width}} {stored:3}/{len(configs)} stored   {about}")
+        except UserError as error:
+            print(f"{name:{width}} damaged: {error}")
 
 
 def interrupt(*_: object) -> NoReturn:

@@ -51,6 +51,13 @@ def test_help_names_every_field_and_list_every_experiment(command) -> None:
     assert [line.split()[0] for line in listed.splitlines()] == list(ALL | ON_A_GPU)
 
 
+def test_the_list_goes_on_after_a_damaged_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "memorize.zip").write_text("no archive")
+    cli.show_experiments(tmp_path)
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == len(ALL | ON_A_GPU) and "damaged" in listed[0] and "0/1 stored" in listed[1]
+
+
 def test_a_reader_may_leave_early() -> None:
     listed = f"{sys.executable} -m lib.train --list | head -n 1"
     call = subprocess.run(listed, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
