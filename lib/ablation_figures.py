@@ -93,7 +93,8 @@ def key() -> list[Line2D]:
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
     low, high = axes.dataLim.intervalx
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1, 3)))
+    spans = ((5, (1, 1.5, 2, 3, 4, 6, 8)), (100, (1, 2, 5)), (np.inf, (1, 3)))
+    axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
