@@ -6,10 +6,11 @@ differ from their defaults, so that a field added later leaves the names of olde
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, Literal, Self, get_args, get_origin
+from dataclasses import dataclass
+from typing import Literal
 
-from lib.fields import Section, UserError, coerce, option, suggestion
+from lib.support.errors import UserError
+from lib.support.fields import Nested, Section, coerce, option
 
 
 def is_prime(n: int) -> bool:
@@ -83,7 +84,7 @@ class DataConfig(Section):
 
 @dataclass(frozen=True)
 class ModelConfig(Section):
-    """The defaults are the handout's starter (nanoGPT); PAPER below is the network of Power et al."""
+    """The defaults are the handout's starter (nanoGPT); experiments/presets.py has the other networks."""
 
     kind: Literal["transformer", "lstm"] = option("transformer", "the network; lstm uses n_layers, d_model, d_hidden")
     n_layers: int = option(2, "number of transformer blocks, or of LSTM layers")
@@ -115,19 +116,6 @@ class ModelConfig(Section):
             self.require(self.d_model % 2 == 0, "d_model", "even for sinusoidal positions")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1")
         self.require(self.init_scale > 0, "init_scale", "above 0")
-
-
-PAPER = {
-    "model.norm_placement": "post",
-    "model.activation": "relu",
-    "model.positions": "sinusoidal",
-    "model.bias": False,
-    "model.qkv_bias": False,
-    "model.tied": False,
-    "model.init": "torch",
-    "optim.decay": "all",
-}
-"""Fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code)."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +171,7 @@ class TrainConfig(Section):
     prompt: str = option("", "corpus: a text to continue at each evaluation, into samples.json; empty: none")
 
     def check(self) -> None:
-        for name in ("batch_size", "max_steps", "eval_every"):
-            self.require(getattr(self, name) >= 1, name, "at least 1")
-        for name in ("eval_growth", "go_on"):
+        for name in ("batch_size", "max_steps", "eval_every", "eval_growth", "go_on"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(0 <= self.stop_at <= 1, "stop_at", "an accuracy from 0 to 1")
         allowed = f"at least 1 and a divisor of train.batch_size = {self.batch_size}"
@@ -194,7 +180,7 @@ class TrainConfig(Section):
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Nested):
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
@@ -206,71 +192,9 @@ class RunConfig:
         if not 0 <= self.seed < 2**31:
             raise UserError(f"seed = {self.seed}: must be from 0 to 2147483647")
 
-    @classmethod
-    def options(cls) -> dict[str, str]:
-        """Every field by its dotted name (`optim.lr`), with its help text, what it may be, and its default."""
-        told = {}
-        for name, f in _leaves(cls):
-            choices = f"; one of {', '.join(get_args(f.type))}" if get_origin(f.type) is Literal else ""
-            told[name] = f"{f.metadata['help']}{choices} (default: {_show(f.default)})"
-        return told
-
-    def flat(self) -> dict[str, Any]:
-        """All fields by dotted name."""
-        return {name: _get(self, name) for name, _ in _leaves(type(self))}
-
-    def override(self, changes: dict[str, Any]) -> Self:
-        """A copy with fields set by dotted name, e.g. {"optim.lr": 3e-3, "seed": 1}; values may be text."""
-        known = self.options()
-        parts: dict[str, dict[str, Any]] = {}
-        for name, value in changes.items():
-            if name not in known:
-                raise UserError(f"{name}: no such config field{suggestion(name, known)}")
-            section, _, leaf = name.rpartition(".")
-            parts.setdefault(section, {})[leaf] = value
-        top = parts.pop("", {})
-        return replace(self, **{s: replace(getattr(self, s), **v) for s, v in parts.items()}, **top)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, stored: Any) -> Self:
-        """The config of a `config.json`; raises UserError on unknown fields and bad values."""
-        if not isinstance(stored, dict):
-            raise UserError(f"config: must be an object with the fields {', '.join(f.name for f in fields(cls))}")
-        sections = {f.name: f.default for f in fields(cls) if is_dataclass(f.default)}
-        changes = {}
-        for key, value in stored.items():
-            if key in sections and isinstance(value, dict):
-                changes |= {f"{key}.{leaf}": v for leaf, v in value.items()}
-            else:
-                changes[key] = value
-        return cls().override(changes)
-
     @property
     def id(self) -> str:
         """Ten hex digits that name this config: a hash of the fields that differ from the defaults."""
         default = RunConfig().flat()
         changed = {name: value for name, value in self.flat().items() if value != default[name]}
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _leaves(cls: type) -> list[tuple[str, Any]]:
-    leaves = []
-    for f in fields(cls):
-        if is_dataclass(f.default):
-            leaves += [(f"{f.name}.{leaf.name}", leaf) for leaf in fields(f.default)]
-        else:
-            leaves.append((f.name, f))
-    return leaves
-
-
-def _get(config: RunConfig, name: str) -> Any:
-    for part in name.split("."):
-        config = getattr(config, part)
-    return config
-
-
-def _show(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,38 +1,38 @@
 """What every data set hands to the training loop: splits of sequences, each split one Batch of tensors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, Self
 
-import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from lib.tokenizer import Tokenizer
 
-Scoring = Literal["last", "few", "most", "all"]
+Scoring = Literal["last", "few", "most", "all"]  # tokens scored: each sequence's last, under half, more, a corpus's all
 IGNORE = -100  # a target that is not scored; PyTorch's default ignore_index
 
 
 class Batch(NamedTuple):
     """B sequences, padded on the right to T tokens.
 
-    `targets[b, t]` is the token that follows `tokens[b, t]`, or IGNORE where the loss does not count it.
-    For the equation 12/5=80 with a token per number, of which only the answer is scored:
+    `targets[b, t]` is the token that follows `tokens[b, t]`, or IGNORE where the loss does not count that token.
+    The equation 12/5=80 has a token per number, and only the answer is scored:
 
         tokens    12    /    5    =
         targets   -     -    -   80          (- is IGNORE)
 
-    and for "hi", with the loss on everything:
+    The text "hi" is scored on every token:
 
         tokens   <bos>  h    i
         targets    h    i  <eos>
     """
 
-    tokens: Tensor  # (B, T) int64
-    targets: Tensor  # (B, T) int64
-    lengths: Tensor | None  # (B,) int64, tokens before the padding; None if no sequence is padded
+    tokens: Int[Tensor, "B T"]
+    targets: Int[Tensor, "B T"]
+    lengths: Int[Tensor, " B"] | None  # tokens before the padding; None if no sequence is padded
 
     def __getitem__(self, rows: Tensor | slice) -> "Batch":  # type: ignore[override]
         """The batch of some rows."""
@@ -53,44 +53,20 @@ class Batch(NamedTuple):
         """T, tokens per sequence with its padding."""
         return self.tokens.shape[1]
 
+    @property
+    def scoring(self) -> Scoring:
+        if self.lengths is None and bool((self.targets[:, :-1] == IGNORE).all()):
+            return "last"
+        return "few" if (self.targets != IGNORE).float().mean() < 0.5 else "most"
+
     def parts(self, n_tokens: int) -> Iterator["Batch"]:
         """All rows in order, in pieces of at most `n_tokens` tokens, or of one row."""
         rows = max(1, n_tokens // self.width)
-        return (self[slice(start, start + rows)] for start in range(0, self.size, rows))
-
-
-@dataclass(frozen=True)
-class Windows:
-    """A long text in rows of `width` tokens that follow one another, each token scored; a Batch is made when asked.
-
-    `ids` (n,) may be mapped from a file: only the rows asked for are read.
-    """
-
-    ids: np.ndarray
-    width: int
-    n_evaluated: int  # rows that an evaluation looks at, spread evenly over all
-    device: torch.device | str = "cpu"
-
-    def __getitem__(self, rows: Tensor) -> Batch:
-        starts = rows.numpy()[:, None] * self.width
-        ids = torch.from_numpy(self.ids[starts + np.arange(self.width + 1)].astype(np.int64)).to(self.device)
-        return Batch(ids[:, :-1], ids[:, 1:], None)
-
-    def to(self, device: torch.device | str) -> "Windows":
-        return replace(self, device=device)
-
-    @property
-    def size(self) -> int:
-        return (len(self.ids) - 1) // self.width
-
-    def parts(self, n_tokens: int) -> Iterator[Batch]:
-        """The evaluated rows, in pieces of at most `n_tokens` tokens, or of one row."""
-        chosen = torch.arange(self.n_evaluated) * self.size // self.n_evaluated
-        return (self[rows] for rows in chosen.split(max(1, n_tokens // self.width)))
+        return (self[start : start + rows] for start in range(0, self.size, rows))  # type: ignore[misc]
 
 
 def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
-    """The Batch of whole sequences of ids, the first `unscored[i]` targets of sequence i left out of the loss."""
+    """The Batch of whole sequences of ids; the first `unscored[i]` targets of sequence i are left out of the loss."""
     lengths = torch.tensor([len(ids) - 1 for ids in sequences])
     T = int(lengths.max())
     at = torch.arange(T + 1)
@@ -105,33 +81,24 @@ def collate(sequences: list[list[int]], unscored: list[int], pad: int) -> Batch:
 @dataclass(frozen=True)
 class Dataset:
     tokenizer: Tokenizer
-    splits: dict[str, Batch | Windows]  # "train", and where the data has them "val" and "test"
+    splits: Mapping[str, Any]  # "train", perhaps "val" and "test": each a Batch, or rows of a corpus with its methods
     facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells of a corpus
 
     def to(self, device: torch.device | str) -> Self:
         return replace(self, splits={name: split.to(device) for name, split in self.splits.items()})
 
     @property
-    def longest(self) -> int:
-        """Tokens in the longest sequence."""
-        return max(split.width for split in self.splits.values())
-
-    @property
     def scoring(self) -> Scoring:
-        """Which tokens are scored: of each sequence its last alone, fewer than half, or more; of a corpus all."""
-        batches = self.splits.values()
-        if any(isinstance(split, Windows) for split in batches):
-            return "all"
-        if all(b.lengths is None and bool((b.targets[:, :-1] == IGNORE).all()) for b in batches):
-            return "last"
-        return "few" if all((b.targets != IGNORE).float().mean() < 0.5 for b in batches) else "most"
+        """That of the split with the most scored tokens."""
+        kinds: tuple[Scoring, ...] = ("last", "few", "most", "all")
+        return max((split.scoring for split in self.splits.values()), key=kinds.index)
 
 
-def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Tensor:
-    """Rows (batch_size,) of the batch of `step`, out of n.
+def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Int[Tensor, " batch_size"]:
+    """The rows of the batch of `step`, out of n.
 
-    The batches are cut from an endless stream of permutations of all rows, one per epoch, so that every row is seen
-    equally often and no batch is short. It depends on nothing but its arguments: a resumed run needs no sampler state.
+    Batches are cut from an endless stream of permutations of all rows, one per epoch. So every row is seen equally
+    often, and no batch is short. The rows depend on the arguments alone: a resumed run needs no sampler state.
     """
     if batch_size % n == 0:
         return torch.arange(n).repeat(batch_size // n)  # whole epochs: the order does not matter
@@ -142,5 +109,5 @@ def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def permutation(n: int, seed: int, epoch: int) -> Tensor:
+def permutation(n: int, seed: int, epoch: int) -> Int[Tensor, " n"]:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))

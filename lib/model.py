@@ -1,21 +1,30 @@
 """A decoder-only transformer. Its options cover the handout's starter, Power et al.'s network and GPT-2."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from lib.cache import Cache, LayerCache
 from lib.config import ModelConfig
+
+Tokens = Int[Tensor, "B T"]
+Lengths = Int[Tensor, " B"] | None
+Mask = Bool[Tensor, "#B 1 _ K"] | None  # True where a query may look at a key
 
 
 class Transformer(nn.Module):
     """Token ids in, logits of the next token out.
 
-    Shapes in the comments: B sequences, T tokens, Q queries (T, or 1 when only the last token is asked),
-    D = d_model, H heads of size D / H, V tokens in the vocabulary.
+    Names in the shapes: B sequences, T tokens, Q queries (T, or 1 if only the last token is asked), K keys,
+    D = d_model, H heads of size d = D / H, V tokens in the vocabulary.
     """
+
+    sinusoids: Tensor
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -36,48 +45,40 @@ class Transformer(nn.Module):
         for name in ("embed", "position") if config.frozen_embeddings else ():
             getattr(self, name, nn.Identity()).requires_grad_(False)
 
-    def new_cache(self, batch_size: int) -> "TransformerCache":
+    def new_cache(self, batch_size: int) -> Cache:
         """An empty cache for so many sequences, on the model's device."""
-        return TransformerCache(self.config, batch_size, self.embed.weight)
+        return Cache(self.config, batch_size, self.embed.weight)
 
     def forward(
-        self,
-        tokens: Tensor,
-        lengths: Tensor | None = None,
-        last: bool = False,
-        cache: "TransformerCache | None" = None,
-    ) -> Tensor:
-        """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
+        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache | None = None
+    ) -> Float[Tensor, "B *T V"]:
+        """Logits of the token after each token; with `last=True` of the token after each sequence's last only.
 
-        tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
-        Padding is never attended to; logits at padded positions mean nothing. `last=True` gives what the full
-        forward gives at those positions, and in the last block computes no more than they need.
+        tokens: padded on the right. lengths: tokens before the padding, or None without padding. Padding is never
+        attended to, and logits at padded positions mean nothing. `last=True` gives what the full forward gives at
+        those positions, and the last block computes no more than they need.
 
-        With a `cache` the tokens are those that follow the `cache.past` read before, with which they must fit into the
-        context, and the logits are what the full forward gives at their positions; the cache then holds them, too. It
-        is for inference, without gradients, and for sequences of one length: `lengths` must be None.
+        With a `cache` the tokens continue the `cache.past` tokens read before, and all of them must fit into the
+        context. The logits are what the full forward gives at the new positions; the cache then holds the new tokens
+        too. A cache is for inference, without gradients, and for sequences of one length: `lengths` must be None.
         """
         return self.logits(self.states(tokens, lengths, last, cache))
 
     def states(
-        self,
-        tokens: Tensor,
-        lengths: Tensor | None = None,
-        last: bool = False,
-        cache: "TransformerCache | None" = None,
-    ) -> Tensor:
-        """What the last block says, (B, T, D), or (B, D) with `last=True`."""
+        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache | None = None
+    ) -> Float[Tensor, "B *T D"]:
+        """The last block's output, for the arguments of `forward`."""
         B, T = tokens.shape
         past = 0 if cache is None else cache.past
         layers = [None] * len(self.blocks) if cache is None else cache.layers
-        x = self.embed(tokens)  # (B, T, D)
+        x = self.embed(tokens)
         if self.config.positions == "learned":
             x = x + self.position.weight.narrow(0, past, T)
         elif self.config.positions == "sinusoidal":
             x = x + self.sinusoids.narrow(0, past, T)
         x = self.dropout(x)
         plain = lengths is None and not last and cache is None  # then the kernel's own causal mask will do
-        mask = None if plain else attention_mask(past + T, lengths, tokens.device, past)  # (1 or B, 1, T, past + T)
+        mask = None if plain else attention_mask(past + T, lengths, tokens.device, past)
         for block, layer in zip(self.blocks[:-1], layers[:-1], strict=True):
             x = self.through(block, x, mask, layer)
         if last:
@@ -85,58 +86,25 @@ class Transformer(nn.Module):
             return self.blocks[-1](x, mask, at, layers[-1])[:, 0]
         return self.through(self.blocks[-1], x, mask, layers[-1])
 
-    def through(self, block: "Block", x: Tensor, mask: Tensor | None, cache: "LayerCache | None") -> Tensor:
-        """A block's output; with `checkpointing`, what it needs for its gradient is computed again when asked for."""
+    def through(self, block: nn.Module, x: Tensor, mask: Tensor | None, cache: LayerCache | None) -> Tensor:
+        """A block's output. `checkpointing` keeps the block's input alone and computes the rest twice."""
         if self.checkpointing and self.training:
             return checkpoint(block, x, mask, use_reentrant=False)
         return block(x, mask, cache=cache)
 
-    def features(self, x: Tensor) -> Tensor:
-        """Last states (…, D) normed, in float32: what the output layer reads."""
+    def features(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """The last block's output, normalised, in float32: what the output layer reads."""
         with torch.autocast(x.device.type, enabled=False):
             return self.final_norm(x.float())
 
     @property
-    def output_weight(self) -> Tensor:
-        """(V, D), one row per token."""
+    def output_weight(self) -> Float[Tensor, "V D"]:
         return self.embed.weight if self.config.tied else self.unembed.weight
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Last states (…, D) to logits (…, V), whose softmax is the prediction; in float32 under autocast, too."""
+    def logits(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
+        """The last block's output to logits, whose softmax is the prediction; in float32 under autocast, too."""
         with torch.autocast(x.device.type, enabled=False):
             return to_logits(F.linear(self.features(x), self.output_weight), self.config)
-
-
-class TransformerCache:
-    """What later tokens need of the `past` tokens that a model has read: each layer's keys and values."""
-
-    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
-        """Empty; of the type and on the device of `like`."""
-        shape = (batch_size, config.n_heads, config.context_length, config.d_model // config.n_heads)
-        self.layers = [LayerCache(like.new_empty(shape), like.new_empty(shape)) for _ in range(config.n_layers)]
-
-    @property
-    def past(self) -> int:
-        return self.layers[0].past
-
-
-class LayerCache:
-    """Keys and values of one layer, in buffers for the whole context, so that a step writes its own tokens only."""
-
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        """keys, values: (B, H, context_length, D / H), of which the first `past` positions are filled: none as yet."""
-        self.keys, self.values, self.past = keys, values, 0
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keeps those of T new tokens, (B, H, T, D / H), and gives those of all, (B, H, past + T, D / H).
-
-        Raises RuntimeError if they do not fit into the context.
-        """
-        T = k.shape[2]
-        for buffer, new in ((self.keys, k), (self.values, v)):
-            buffer.narrow(2, self.past, T).copy_(new)  # a slice would cut what does not fit without a word
-        self.past += T
-        return self.keys[:, :, : self.past], self.values[:, :, : self.past]
 
 
 class Block(nn.Module):
@@ -152,15 +120,15 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, at: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
-        """x: (B, T, D) -> (B, T, D); with `at` (B,) only those of its rows, (B, 1, D)."""
+        self, x: Float[Tensor, "B T D"], mask: Mask, at: Lengths = None, cache: LayerCache | None = None
+    ) -> Float[Tensor, "B Q D"]:
+        """The block's output at all T tokens; with `at`, of each sequence only at its token `at`."""
         keys = self.attention_norm(x) if self.pre else x
         queries, rows = keys, x
-        if at is not None:
+        if at is not None and mask is not None:
             every = torch.arange(len(at), device=at.device)
             queries, rows = keys[every, at, None], x[every, at, None]
-            mask = mask.expand(len(at), -1, -1, -1)[every, :, at, None]  # (B, 1, 1, past + T)
+            mask = mask.expand(len(at), -1, -1, -1)[every, :, at, None]  # (B, 1, 1, K)
         x = rows + self.dropout(self.attention(queries, keys, mask, at, cache))
         if self.pre:
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
@@ -179,17 +147,22 @@ class Attention(nn.Module):
         self.rope = config.positions == "rope"
 
     def forward(
-        self, queries: Tensor, keys: Tensor, mask: Tensor | None, at: Tensor | None, cache: LayerCache | None = None
-    ) -> Tensor:
-        """queries (B, Q, D): all T rows of keys (B, T, D), or of each sequence the one at row `at` (B,) alone.
+        self,
+        queries: Float[Tensor, "B Q D"],
+        keys: Float[Tensor, "B T D"],
+        mask: Mask,
+        at: Lengths,
+        cache: LayerCache | None = None,
+    ) -> Float[Tensor, "B Q D"]:
+        """queries: all T rows of `keys`, or of each sequence the one at row `at`.
 
-        They look at the tokens in the cache, if any, and at these T; mask (B, 1, Q, past + T) True = look, without
-        which each looks at the tokens up to itself.
+        A query attends to the tokens in the cache, if there is one, and to these T. Without a mask a query looks at
+        the tokens up to itself.
         """
         B, Q, D = queries.shape
 
         def heads(x: Tensor) -> Tensor:
-            return x.view(B, -1, self.n_heads, D // self.n_heads).transpose(1, 2)  # (B, H, T, D / H)
+            return x.view(B, -1, self.n_heads, D // self.n_heads).transpose(1, 2)  # (B, H, T, d)
 
         q, k, v = heads(self.query(queries)), heads(self.key(keys)), heads(self.value(keys))
         if self.rope:
@@ -206,47 +179,49 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.activation = {"gelu": F.gelu, "relu": F.relu, "swiglu": F.silu}[config.activation]
+        kinds: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swiglu": F.silu}
+        self.activation = kinds[config.activation]
         self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
         self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
         self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if config.activation == "swiglu" else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         if self.gate is None:
             return self.down(self.activation(self.up(x)))
         return self.down(self.activation(self.gate(x)) * self.up(x))  # Shazeer 2020, arXiv 2002.05202
 
 
-def to_logits(z: Tensor, config: ModelConfig) -> Tensor:
+def to_logits(z: Float[Tensor, "*N V"], config: ModelConfig) -> Float[Tensor, "*N V"]:
     """Products with the output layer's rows to logits, whose softmax is the prediction.
 
-    StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|): it grows linearly in z
-    instead of exponentially, so that float32 does not lose small probabilities.
+    StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|). The exponential of that
+    grows linearly in z, so that float32 does not lose small probabilities.
     """
     return z.sign() * z.abs().log1p() if config.output == "stablemax" else z
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    return {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm, "none": nn.Identity}[config.norm](config.d_model)
+    kinds = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm, "none": nn.Identity}
+    return kinds[config.norm](config.d_model)
 
 
-def attention_mask(T: int, lengths: Tensor | None, device: torch.device, past: int = 0) -> Tensor:
-    """(1 or B, 1, T - past, T) bool, True where query i, from `past` on, may look at key j: j <= i, j no padding."""
-    position = torch.arange(T, device=device)
+def attention_mask(K: int, lengths: Lengths, device: torch.device, past: int = 0) -> Bool[Tensor, "B 1 T K"]:
+    """True where query i, from `past` on, may look at key j: j <= i, and j is no padding."""
+    position = torch.arange(K, device=device)
     causal = (position[None, :] <= position[past:, None])[None, None]
     return causal if lengths is None else causal & (position < lengths[:, None])[:, None, None]
 
 
-def sinusoids(length: int, d_model: int) -> Tensor:
-    """(length, d_model) fixed position encodings of Vaswani et al. 2017 (arXiv 1706.03762, section 3.5)."""
+def sinusoids(length: int, d_model: int) -> Float[Tensor, "length d_model"]:
+    """Fixed position encodings of Vaswani et al. 2017 (arXiv 1706.03762, section 3.5)."""
     angle = torch.arange(length)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)
 
 
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Rotary position encoding of queries or keys, x (B, H, Q, d) (Su et al. 2021, arXiv 2104.09864).
+def rotate(x: Float[Tensor, "*B Q d"], positions: Int[Tensor, "*#P Q"]) -> Float[Tensor, "*B Q d"]:
+    """Rotary position encoding of queries or keys (Su et al. 2021, arXiv 2104.09864).
 
-    positions: int64 that broadcasts against (B, H, Q).
+    positions: broadcast against all dimensions of x but the last.
     """
     d = x.shape[-1]
     frequency = 10_000 ** (-torch.arange(0, d, 2, device=x.device) / d)
@@ -268,7 +243,7 @@ def initialise(model: Transformer, config: ModelConfig) -> None:
             if config.init == "gpt2":
                 into_residual = name.endswith(("attention.out", "feed_forward.down"))
                 nn.init.normal_(module.weight, std=0.02 / math.sqrt(2 * config.n_layers) if into_residual else 0.02)
-                if getattr(module, "bias", None) is not None:
+                if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
             for parameter in module.parameters():
                 parameter.data *= config.init_scale

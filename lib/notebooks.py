@@ -15,9 +15,9 @@ import nbformat
 import papermill
 from traitlets.config import Config
 
-from lib.fields import UserError, one_line_errors
-from lib.machine import ROOT, default_workers
-from lib.tracker import write_atomically
+from lib.support.errors import UserError, one_line_errors
+from lib.support.files import ROOT, write_atomically
+from lib.support.processes import default_workers
 
 NOTEBOOKS = ROOT / "notebooks"
 # the channel to the kernel encrypted where Jupyter can, which also spares a warning for each notebook

@@ -1,0 +1,1 @@
+"""What runs show: statistics, cells of runs, characters, the inside of a network, memory."""

@@ -1,0 +1,174 @@
+"""Cells of a sweep, each some runs that differ by seed: what comes of them, in numbers and as tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from IPython.display import Markdown
+
+from lib.analysis import statistics
+from lib.config import RunConfig
+from lib.objective import steps_to_grok
+from lib.runs.run import Run
+
+Cells = Mapping[str, Sequence[Run]]
+FINALS = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
+MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
+
+
+def group(runs: Sequence[Run]) -> list[list[Run]]:
+    """The cells of runs: what differs by seed alone; in the order of their first runs."""
+    grouped: dict[RunConfig, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(run.config.override({"seed": 0}), []).append(run)
+    return list(grouped.values())
+
+
+def named(names: Iterable[str], runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The same by the names of the cells."""
+    return dict(zip(names, group(runs), strict=True))
+
+
+def medians(runs: Sequence[Run]) -> dict[str, float | None]:
+    """Kaplan-Meier medians of T_fit, T_grok and the delay; runs that do not get there count as censored.
+
+    None if so many do not that there is no median.
+    """
+    return {name: statistics.median_time(*censored(runs, name))[0] for name in ("t_fit", "t_grok", "delay")}
+
+
+def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
+    """(times, observed) of a milestone: where a run does not reach it, the time at which we stopped looking.
+
+    A run that does not fit has no delay, and is left out of its sample.
+    """
+    times, observed = [], []
+    for run in runs:
+        end, seconds = run.metrics["step"][-1], run.metrics["time_s"]
+        if name == "delay" and run.t_fit is None:
+            continue
+        limit = {"delay": end - (run.t_fit or 0), "seconds": seconds[-1]}.get(name, end)
+        if run.diverged_at is not None:
+            limit = np.inf  # however long we look
+        if name == "seconds":
+            value = None if run.t_grok is None else seconds[run.metrics["step"] == run.t_grok][0]
+        else:
+            value = getattr(run, name)
+        times.append(float(limit if value is None else value))
+        observed.append(value is not None)
+    return times, observed
+
+
+def outcome(runs: Sequence[Run]) -> dict[str, Any]:
+    """What comes of a cell: Kaplan-Meier medians with their 95 % intervals, and the share that groks with Wilson's.
+
+    `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
+    too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after
+    the three evaluations that make T_grok; `after`: the last step at least, as a multiple of T_grok.
+    """
+    grokked = [run for run in runs if run.t_grok is not None]
+    told = {name: list(statistics.median_time(*censored(runs, name))) for name in MILESTONES}
+    told |= {"n": len(runs), "grokked": len(grokked)}
+    told["p_grok"] = [len(grokked) / len(runs), *statistics.wilson(len(grokked), len(runs))]
+    results = [run.results() for run in grokked]
+    for short, name, worst in (("lowest", "lowest_after_grok", min), ("share_below", "share_below_after_grok", max)):
+        told[short] = worst((r[name] for r in results if r[name] is not None), default=None)
+    told["after"] = min((run.summary["steps"] / run.t_grok for run in grokked), default=None)
+    return told
+
+
+def outcome_table(cells: Cells, first: str) -> Markdown:
+    """A row per cell; medians with their 95 % intervals; "–" where too few runs get there to say."""
+    rows = []
+    for name, runs in cells.items():
+        told = outcome(runs)
+        share, low, high = told["p_grok"]
+        row = [name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"]
+        row += [interval(*told[milestone]) for milestone in MILESTONES]
+        rows.append([*row, "–" if told["lowest"] is None else f"{told['lowest']:.1%}"])
+    return markdown([first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"], rows)
+
+
+def interval(median: float | None, low: float | None, high: float | None) -> str:
+    """ "410 [390–550]"; an end that the runs do not determine is left open."""
+    if median is None:
+        return "–"
+    show = ["" if value is None else f"{value:,.0f}" for value in (low, high)]
+    return f"{median:,.0f} [{show[0]}–{show[1]}]"
+
+
+def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
+    """All cells, the quickest median T_grok first, and it over the baseline's; those without a median by P(grok)."""
+    reference = outcome(baseline)["t_grok"][0]
+    ranked = []
+    for factor, cells in factors.items():
+        for name, runs in cells.items():
+            told = outcome(runs)
+            median, low, high = told["t_grok"]
+            ratio = "–" if median is None else f"{median / reference:.2f}"
+            row = [factor, name, f"{told['grokked']}/{told['n']}", interval(median, low, high), ratio]
+            ranked.append((median or np.inf, -told["p_grok"][0], row))
+    rows = [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]
+    return markdown(["factor", "cell", "grokked", "T_grok", "÷ baseline's"], rows)
+
+
+def finals(runs: Sequence[Run]) -> dict[str, Any]:
+    """[median, lowest, highest] over the seeds of the last evaluation's losses and accuracies.
+
+    `done`: how many have a test accuracy of at least 99.9 %.
+    """
+    values = {name: [run.summary[name] for run in runs] for name in FINALS}
+    told: dict[str, Any] = {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
+    return told | {"done": sum(accuracy >= 0.999 for accuracy in values["test_acc"])}
+
+
+def finals_table(cells: Cells, first: str) -> Markdown:
+    """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
+    rows = []
+    for name, runs in cells.items():
+        row = [name]
+        end = finals(runs)
+        for key in FINALS:
+            median, low, high = end[key]
+            show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
+            row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
+        told = outcome(runs)
+        row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
+        rows.append(row)
+    return markdown([first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"], rows)
+
+
+def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What decides between settings, runs of which differ by seed alone: the validation split, and nothing else.
+
+    `setting`: the fields in which the settings differ; `solved`: per run, the first of three evaluations in a row with
+    99 % validation accuracy, or None; `val_acc`: per run, at its end.
+    """
+    settings = group(runs)
+    flat = [tried[0].config.flat() for tried in settings]
+    vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
+    return [
+        {
+            "setting": {name.partition(".")[2]: values[name] for name in vary},
+            "solved": [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried],
+            "val_acc": [run.summary["val_acc"] for run in tried],
+        }
+        for values, tried in zip(flat, settings, strict=True)
+    ]
+
+
+def trials_table(runs: Sequence[Run]) -> Markdown:
+    """The same as a table, a row per setting."""
+    told = trials(runs)
+    rows = []
+    for trial in told:
+        solved = ", ".join("–" if step is None else f"{step:,}" for step in trial["solved"])
+        accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"])
+        rows.append([*map(str, trial["setting"].values()), solved, accuracies])
+    return markdown([*told[0]["setting"], "99 % of val from step", "val accuracy at the end"], rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markdown:
+    """A table, the first column to the left, the others to the right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return Markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))

@@ -1,0 +1,81 @@
+"""Language models compared: perplexity at the best evaluation, over seeds, beside what it costs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.analysis.cells import Cells
+from lib.runs.run import Run
+
+SPLITS = ("train", "val", "test")
+
+
+def best(run: Run) -> int:
+    """The place, among a run's evaluations, of the one with the lowest validation loss."""
+    return int(np.nanargmin(run.metrics["val_loss"]))
+
+
+def epochs(run: Run) -> np.ndarray:
+    """The evaluations' places in epochs: passes over the windows of the train split."""
+    data = run.config.data
+    windows = (run.summary["tokens"]["train"] - 1) // data.window
+    return run.metrics["tokens"] / (windows * data.window)
+
+
+def floor(run: Run, split: str) -> float:
+    """The perplexity of a unigram model on a split."""
+    return math.exp(run.summary["unigram_loss"][split])
+
+
+def bits_per_byte(run: Run, split: str) -> float:
+    """The loss at the best evaluation in bits per byte of text, which does not depend on the tokens' sizes."""
+    loss = run.metrics[f"{split}_loss"][best(run)]
+    return loss / math.log(2) / run.summary["bytes_per_token"][split]
+
+
+def median_and_range(values: Sequence[float]) -> list[float]:
+    """Median, lowest and highest."""
+    return [float(np.median(values)), float(min(values)), float(max(values))]
+
+
+def at_best(runs: Sequence[Run]) -> dict[str, Any]:
+    """What comes of runs that differ by seed: median and range of each number at their best evaluations, and costs.
+
+    `seconds` are those of all training.
+    """
+    splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
+    told: dict[str, Any] = {"n": len(runs)}
+    for split in splits:
+        losses = [run.metrics[f"{split}_loss"][best(run)] for run in runs]
+        told[f"{split}_loss"] = median_and_range(losses)
+        told[f"{split}_ppl"] = median_and_range(np.exp(losses))
+        told[f"{split}_bpb"] = median_and_range([bits_per_byte(run, split) for run in runs])
+        told[f"{split}_floor"] = floor(runs[0], split)
+    told["best_epoch"] = median_and_range([epochs(run)[best(run)] for run in runs])
+    told["final_train_loss"] = median_and_range([run.metrics["train_loss"][-1] for run in runs])
+    told["seconds"] = median_and_range([run.summary["seconds"] for run in runs])
+    told["tokens_per_s"] = median_and_range([run.summary["tokens_per_s"] for run in runs])
+    return told | {name: runs[0].summary[name] for name in ("n_params", "n_learnable")}
+
+
+def all_at_best(cells: Cells) -> dict[str, dict[str, Any]]:
+    return {name: at_best(runs) for name, runs in cells.items()}
+
+
+def as_published(loss: float, n_windows: int, batch_size: int) -> float:
+    """The perplexity that comes out if the last, shorter batch of an epoch is averaged as if it were full."""
+    counted = math.ceil(n_windows / batch_size) * batch_size
+    return math.exp(loss * n_windows / counted)
+
+
+def chosen(cells: Mapping[str, Sequence[Run]]) -> str:
+    """The name of the cell whose runs have the lowest median validation loss at their best."""
+    return min(cells, key=lambda name: np.median([run.metrics["val_loss"][best(run)] for run in cells[name]]))
+
+
+def ranged(told: Sequence[float], digits: int = 1) -> str:
+    """ "80.1 (79.7–80.4)"; the value alone if all are the same."""
+    middle, low, high = (f"{value:,.{digits}f}" for value in told)
+    return middle if low == high else f"{middle} ({low}–{high})"

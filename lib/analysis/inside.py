@@ -1,0 +1,195 @@
+"""What a network that divides holds inside, with the numbers in the order of their logarithms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import tasks
+from lib.analysis import characters
+from lib.config import DataConfig, RunConfig
+from lib.model import Transformer, rotate
+from lib.support.errors import UserError
+from lib.tokenizer import Tokenizer
+from lib.training.weights import load_weights
+
+Progress = Mapping[int, Mapping[str, Any]]  # step -> what was measured then
+
+
+class AtLast(NamedTuple):
+    """What a network computes at the last token of each of B sequences of T tokens."""
+
+    logits: Tensor  # (B, V)
+    neurons: list[Tensor]  # per layer (B, F), after the activation
+    attention: list[Tensor]  # per layer (B, H, T), to each token
+
+
+def at_last(model: Transformer, tokens: Tensor) -> AtLast:
+    """tokens: (B, T) int64, without padding."""
+    (B, T), H = tokens.shape, model.config.n_heads
+    neurons, queries, keys, hooks = [], [], [], []
+    for block in model.blocks:
+        down, attention = block.feed_forward.down, block.attention
+        hooks.append(down.register_forward_pre_hook(lambda _, inputs: neurons.append(inputs[0][:, -1])))
+        hooks.append(attention.query.register_forward_hook(lambda _, inputs, output: queries.append(output)))
+        hooks.append(attention.key.register_forward_hook(lambda _, inputs, output: keys.append(output)))
+    try:
+        with torch.no_grad():
+            logits = model(tokens)[:, -1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    weights = []
+    for q, k in zip(queries, keys, strict=True):
+        q, k = (x.view(B, T, H, -1).transpose(1, 2) for x in (q, k))  # (B, H, T, d)
+        if model.config.positions == "rope":
+            q, k = (rotate(x, torch.arange(T)) for x in (q, k))
+        scores = torch.einsum("bhd,bhtd->bht", q[:, :, -1], k) / q.shape[-1] ** 0.5
+        weights.append(scores.softmax(-1))
+    return AtLast(logits, neurons, weights)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A network that divides, at all pairs (a, b) but those with a 0, both in the order of their logarithms.
+
+    n = p - 1 of each; H heads, V tokens in the vocabulary.
+    """
+
+    data: DataConfig
+    logits: np.ndarray  # (n, n, V): first of the n numbers in the same order, then of 0 and all other tokens
+    neurons: list[np.ndarray]  # per layer (n, n, F), after the activation, at "="
+    attention: list[np.ndarray]  # per layer (n, n, H, 4), from "=" to a, o, b and itself
+    embedding: np.ndarray  # (p, D), in the order 0 … p - 1
+    zero: np.ndarray  # (p - 1,) bool: is 0 / b answered with 0? b = 1 … p - 1
+
+    @cached_property
+    def right_answers(self) -> np.ndarray:
+        """(n, n) the logarithm of the right answer: division is subtraction of logarithms."""
+        n = self.data.p - 1
+        return np.subtract.outer(np.arange(n), np.arange(n)) % n
+
+    @cached_property
+    def trained_on(self) -> np.ndarray:
+        """(n, n) bool: is the equation in the train split?"""
+        rows = characters.logarithms(self.data.p)[tasks.split(self.data)["train"][:, :2]]
+        seen = np.zeros(self.logits.shape[:2], bool)
+        seen[tuple(rows[(rows >= 0).all(1)].T)] = True
+        return seen
+
+    @property
+    def in_order(self) -> np.ndarray:
+        """(n, D) the embedding without 0, in the order of the logarithms."""
+        return self.embedding[characters.powers(self.data.p)]
+
+    def accuracy(self, logits: np.ndarray) -> float:
+        """Share of all pairs whose right answer is the likeliest under `logits` (n, n, V)."""
+        return float((logits.argmax(2) == self.right_answers).mean())
+
+    def loss(self, logits: np.ndarray, where: np.ndarray | None = None) -> float:
+        """Cross-entropy in nats over the pairs `where` (n, n) bool, by default all."""
+        where = np.ones(logits.shape[:2], bool) if where is None else where
+        return characters.cross_entropy(logits[where], self.right_answers[where])
+
+
+def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
+    """Run a network on all pairs. Raises UserError unless it divides, number by number."""
+    data = config.data
+    for field, value, wanted in (
+        ("data.task", data.task, "arithmetic"),
+        ("data.operation", data.operation, "/"),
+        ("data.tokenizer", data.tokenizer, "number"),
+        ("model.kind", config.model.kind, "transformer"),
+    ):
+        if value != wanted:
+            raise UserError(f"{field} = {value}: must be {wanted} to look inside")
+    numbers, n = characters.powers(data.p), data.p - 1
+    op, equals = tokenizer.encode("/=")
+    a, b = (grid.ravel() for grid in np.meshgrid(numbers, numbers, indexing="ij"))
+    seen = at_last(model, torch.tensor(np.stack([a, np.full(n * n, op), b, np.full(n * n, equals)], axis=1)))
+    with torch.no_grad():
+        zero = model(torch.tensor([[0, op, b, equals] for b in range(1, data.p)]), last=True).argmax(1) == 0
+    others = np.setdiff1d(np.arange(seen.logits.shape[1]), numbers)
+    return Inside(
+        data=data,
+        logits=seen.logits[:, np.concatenate([numbers, others])].reshape(n, n, -1).numpy(),
+        neurons=[x.reshape(n, n, -1).numpy() for x in seen.neurons],
+        attention=[x.reshape(n, n, *x.shape[1:]).numpy() for x in seen.attention],
+        embedding=model.embed.weight.detach().numpy()[: data.p],
+        zero=zero.numpy(),
+    )
+
+
+def losses(inside: Inside) -> dict[str, float]:
+    """Losses in nats of a network and of parts of its logits.
+
+    `train`, and `unseen` for all other equations. `restricted`, over all equations: of the logits averaged over all
+    unseen equations with the same log a - log b, which keeps what the network knows of the rule and is blind to what
+    it remembers. `excluded`, over the train split: with that average, less its mean, taken away, which leaves what it
+    remembers. The names are those of Nanda et al. 2023 (arXiv 2301.05217), who keep or take away some frequencies that
+    the trained network uses, for addition; averaging needs no choice of frequencies, and over unseen equations alone
+    it finds nothing in a network that has learned the others by heart.
+    """
+    seen = inside.trained_on
+    rule = characters.averaged(inside.logits, ~seen)
+    return {
+        "train": inside.loss(inside.logits, seen),
+        "unseen": inside.loss(inside.logits, ~seen),
+        "restricted": inside.loss(rule),
+        "excluded": inside.loss(inside.logits - rule + rule.mean((0, 1)), seen),
+    }
+
+
+def measures(inside: Inside) -> dict[str, float]:
+    """What a network's embedding and logits are made of, and how well it divides with a part of its logits alone.
+
+    `gini` of the embedding's spectrum in the basis of the characters, `gini_integers` in that of the integers;
+    `explained`: the share of the logits' variance that log a - log b - log c explains; accuracies over all equations
+    without 0: of the `whole`; of the logits averaged over unseen equations with the same `difference` of the logarithms
+    or, as a control, the same `sum`; of what is `left` when the former is taken away; and of 0 / b, seen and unseen.
+    """
+    logits, unseen = inside.logits, ~inside.trained_on
+    rule, control = (characters.averaged(logits, unseen, sign) for sign in (-1, 1))
+    rows = tasks.split(inside.data)["train"]
+    seen = np.isin(np.arange(1, inside.data.p), rows[rows[:, 0] == 0, 1])
+    return {
+        "gini": characters.gini(characters.spectrum(inside.in_order)),
+        "gini_integers": characters.gini(characters.spectrum(inside.embedding)),
+        "explained": characters.profile(logits[:, :, : inside.data.p - 1])[1],
+        "whole": inside.accuracy(logits),
+        "difference": inside.accuracy(rule),
+        "sum": inside.accuracy(control),
+        "left": inside.accuracy(logits - rule + rule.mean((0, 1))),
+        "zero_seen": float(inside.zero[seen].mean()),
+        "zero_unseen": float(inside.zero[~seen].mean()),
+    }
+
+
+def progress(snapshots: Mapping[int, Path]) -> Progress:
+    """Of a run's weights files by step: `losses`, `gini` of the embedding's spectrum in the basis of the characters,
+    and the last layer's mean `attention` (H, 4), head by head, from "=" to a, o, b and itself.
+    """
+    told = {}
+    for step, path in snapshots.items():
+        moment = look(*load_weights(path))
+        gini = characters.gini(characters.spectrum(moment.in_order))
+        told[step] = losses(moment) | {"gini": gini, "attention": moment.attention[-1].mean((0, 1)).tolist()}
+    return told
+
+
+def falls_below(progress: Progress, name: str, level: float) -> float:
+    """The step at which a measure of `progress` first falls below `level`, on a line between the steps around it.
+
+    Raises UserError if it never does, or is below from the first.
+    """
+    rows = [(step, row[name]) for step, row in progress.items()]
+    for (x, above), (y, below) in pairwise(rows):
+        if below < level <= above:
+            return x + (y - x) * (above - level) / (above - below)
+    raise UserError(f"{name}: never falls below {level:.3g}; it goes from {rows[0][1]:.3g} to {rows[-1][1]:.3g}")

@@ -1,0 +1,170 @@
+"""Where the memory of a training step goes, found by taking the step with tensors that have sizes but no contents.
+
+The step is the real one: `CorpusObjective`, its backward pass and `Optimizer`, under PyTorch's FakeTensorMode. That
+mode computes the shape and type of every result and allocates none. A ledger notes each block of memory when it is made
+and when the last tensor that needs the block lets go. So GPT-2 large is accounted for on a laptop, with the effect of
+each option: precision, dropout, checkpointing, the chunked loss.
+
+Kernels are those of the CPU, and the tests hold the account to what its allocator does. Those of a GPU are to keep the
+same tensors of GPT-2's blocks, but less for dropout (a byte per number, and no attention weights), and for an LSTM what
+cuDNN likes; a GPU also holds the driver's context and what the allocator leaves between blocks.
+"""
+
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lib.config import RunConfig
+from lib.data import Batch
+from lib.language import networks
+from lib.language.chunks import CorpusObjective
+from lib.language.networks import Network
+from lib.optim import Optimizer
+from lib.support.errors import UserError
+from lib.training.methods import make_filters
+
+KEPT = ("activations", "weight casts", "logits")
+LSTM_STEPS = (64, 128)  # multiples of 64 floats, so that rounding to pages cancels in their difference
+
+
+def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
+    """Bytes of a training step on windows of `data.window` tokens, all of them scored.
+
+    parameters    all of them, with what is computed from the config and stored beside them (sinusoids)
+    gradients     of those that are learned
+    optimizer     its state: the moments, a counter per tensor, Grokfast's means
+    activations   what autograd keeps of the network from the forward pass to the backward pass
+    weight casts  the copies of weights in a shorter type that it keeps beside them
+    logits        what output layer and loss keep: log-probabilities (whole), or gradients already computed (in chunks)
+    peak          the most that is allocated at once, during a step that is not the first
+
+    Activations, weight casts and logits are those of one of the `accumulation` parts of a batch. The peak is less than
+    the sum where gradients are made as activations go, and more where a backward pass needs logits two or three times.
+    In float32 and in chunks, the output weight's gradient is made with the loss, and counted in both. Scratch memory
+    inside kernels is not counted, nor is the chunk in work, which comes and goes within one.
+
+    Raises UserError if there is no window, or it exceeds the context.
+    """
+    n_rows, T = config.train.batch_size // config.train.accumulation, config.data.window
+    if not 1 <= T <= config.model.context_length:
+        raise UserError(f"data.window = {T}: must be from 1 to model.context_length = {config.model.context_length}")
+    with FakeTensorMode(), Ledger() as ledger:
+        with ledger.counting("parameters"):
+            network = networks.make(config.model, vocab_size)
+        network.checkpointing = config.train.activation_checkpointing
+        # float16 scales the loss, which takes a few bytes and asks for contents
+        filters = make_filters(config.optim)
+        optimizer = Optimizer(network, config.override({"train.precision": "float32"}), filters=filters)
+        objective = make_objective(network, config, ledger)
+        ids = torch.zeros(n_rows, T, dtype=torch.int64)
+        batch = Batch(ids, ids.clone(), None)
+        kept = one_part(objective, batch, ledger)
+        gradients = sum(p.grad.nbytes for p in optimizer.parameters if p.grad is not None)
+        with ledger.counting("optimizer"):
+            optimizer.step(0)
+        if config.train.accumulation == 1:
+            optimizer.zero_grad()  # else the first part's gradients are there when the next is computed
+        ledger.peak = 0
+        one_part(objective, batch, ledger)
+        optimizer.step(1)
+    sizes = {"parameters": ledger.live["parameters"], "gradients": gradients, "optimizer": ledger.live["optimizer"]}
+    return sizes | kept | {"peak": ledger.peak}
+
+
+class Ledger(TorchDispatchMode):
+    """Counts the bytes that operations allocate, by kind, and takes them off again when they are freed.
+
+    Storages are counted, not tensors: a view costs nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: Counter[str] = Counter()
+        self.peak = 0
+        self.kind = "other"  # of what is allocated now
+        self.storages: dict[int, tuple[str, weakref.ref]] = {}  # by address: kind, and a reference that tells the end
+
+    @contextmanager
+    def counting(self, kind: str) -> Iterator[None]:
+        """What is allocated within is of this kind."""
+        before, self.kind = self.kind, kind
+        try:
+            yield
+        finally:
+            self.kind = before
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.mkldnn_rnn_layer.default:
+            result = (*result[:3], result[3].new_empty(lstm_workspace(func, args)))
+        copies = func is torch.ops.aten._to_copy.default and self.kind_of(args[0]) == "parameters"
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and self.kind_of(tensor) is None:
+                self.add(tensor.untyped_storage(), "weight casts" if copies else self.kind)
+        return result
+
+    def kind_of(self, tensor: Tensor) -> str | None:
+        """What its storage was counted as, if it was."""
+        return self.storages.get(tensor.untyped_storage()._cdata, (None,))[0]
+
+    def add(self, storage: torch.UntypedStorage, kind: str) -> None:
+        address, size = storage._cdata, storage.nbytes()
+
+        def freed(_: weakref.ref) -> None:
+            self.live[kind] -= size
+            del self.storages[address]
+
+        self.storages[address] = kind, weakref.ref(storage, freed)
+        self.live[kind] += size
+        self.peak = max(self.peak, self.live.total())
+
+
+def make_objective(network: Network, config: RunConfig, ledger: Ledger) -> CorpusObjective:
+    """The objective of a corpus, which from the features on counts as logits."""
+    features: Callable[[Tensor], Tensor] = network.features
+
+    def watched(states: Tensor) -> Tensor:
+        x = features(states)
+        ledger.kind = "logits"
+        return x
+
+    network.features = watched
+    return CorpusObjective(network, "all", config.train)
+
+
+def one_part(objective: CorpusObjective, batch: Batch, ledger: Ledger) -> dict[str, int]:
+    """Add the gradient of a part of a batch; bytes that were kept between its forward and its backward pass."""
+    with ledger.counting("activations"):
+        loss = objective(batch)
+    kept = {kind: ledger.live[kind] for kind in KEPT}
+    loss.backward()
+    return kept
+
+
+def lstm_workspace(layer: Any, args: tuple) -> int:
+    """Bytes of the block in which oneDNN keeps an LSTM layer's gates and states, T tokens (T, B, D) in args[0].
+
+    Their layout is oneDNN's own affair and absent from the shapes that FakeTensorMode computes, so a layer of a few
+    tokens is run in earnest. Beyond LSTM_STEPS the size goes on linearly.
+    """
+    T = len(args[0])
+
+    def measured(steps: int) -> int:
+        sizes = [(steps, *args[0].shape[1:])] + [x.shape for x in args[1:7]]
+        with unset_fake_temporarily():
+            real = [torch.zeros(size, dtype=x.dtype) for size, x in zip(sizes, args, strict=False)]
+            return layer(*real, *args[7:])[3].nbytes
+
+    few, more = LSTM_STEPS
+    if more >= T:
+        return measured(T)
+    at_few, at_more = measured(few), measured(more)
+    return at_few + (at_more - at_few) * (T - few) // (more - few)

@@ -1,0 +1,1 @@
+"""Named lists of configs, with the reason beside each number."""

@@ -1,0 +1,107 @@
+"""Notebooks 01 to 04: memorise a sentence, add and subtract, grok division. Each function returns its runs' configs."""
+
+from lib.config import RunConfig
+from lib.experiments.presets import (
+    ADD_SUB,
+    CHARACTERS,
+    DIVISION,
+    DIVISION_POWER,
+    MEMORIZE,
+    TRIAL,
+    TUNING,
+    UNTIL_SOLVED,
+    Changes,
+    seeds,
+)
+
+TRIALS: list[Changes] = [
+    *({"optim.lr": lr} for lr in (5e-4, 1e-3, 2e-3)),
+    *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
+    {"optim.warmup_steps": 10},
+]
+DIGITS = ADD_SUB.override(
+    CHARACTERS | {"optim.lr": 3e-3, "optim.weight_decay": 1.0, "optim.fall_steps": 1200, "train.max_steps": 1200}
+)
+KEEP_ANSWERS = {"train.keep_answers": True, "train.eval_growth": 1.03}
+
+
+def memorize() -> list[RunConfig]:
+    """One layer memorises "I love machine learning"."""
+    return [MEMORIZE]
+
+
+def memorize_masked() -> list[RunConfig]:
+    """The same, with the first 3 tokens left out of the loss."""
+    return [MEMORIZE.override({"data.skip_loss": 3})]
+
+
+def memorize_lr() -> list[RunConfig]:
+    """Lesson: four learning rates."""
+    return [MEMORIZE.override({"optim.lr": lr}) for lr in (1e-3, 3e-4, 1e-4, 1e-5)]
+
+
+def memorize_context() -> list[RunConfig]:
+    """Lesson: contexts shorter than the sentence."""
+    return [windows(size, batch_size=16) for size in (1, 2, 3, 8)]
+
+
+def memorize_batch() -> list[RunConfig]:
+    """Lesson: four batch sizes, out of the 17 windows of 8 tokens."""
+    return [windows(8, batch_size) for batch_size in (1, 2, 4, 17)]
+
+
+def windows(size: int, batch_size: int) -> RunConfig:
+    """MEMORIZE on pieces of the sentence of `size` tokens, by a network that can read no more."""
+    changes = {"data.window": size, "model.context_length": size, "train.batch_size": batch_size}
+    return MEMORIZE.override(changes | {"train.max_steps": 500})
+
+
+def add_sub_tuning() -> list[RunConfig]:
+    """The warm-up's hyper-parameters, chosen on the validation split of one of its cells, in fewer steps."""
+    short = {"train.max_steps": 1000, "optim.fall_steps": 1000}
+    cell = ADD_SUB.override({"data.operation": "-", "data.p": 113} | short)
+    return [run for trial in TRIALS for run in seeds(cell, trial, TRIAL, first=TUNING)]
+
+
+def add_sub() -> list[RunConfig]:
+    """The warm-up: + and -, p = 97 and 113, 1 and 2 layers, 3 seeds each."""
+    cells = [{"data.operation": o, "data.p": p, "model.n_layers": n} for o in "+-" for p in (97, 113) for n in (1, 2)]
+    return [run for cell in cells for run in seeds(ADD_SUB, cell, 3)]
+
+
+def add_sub_characters_tuning() -> list[RunConfig]:
+    """The learning rate where a token is a digit, chosen on the validation split of subtraction with one layer."""
+    rates = [{"data.operation": "-", "model.n_layers": 1, "optim.lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
+    return [run for rate in rates for run in seeds(DIGITS, rate, TRIAL, first=TUNING)]
+
+
+def add_sub_characters() -> list[RunConfig]:
+    """The warm-up with a token per digit, so that equations differ in length: p = 97."""
+    cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
+    return [run for cell in cells for run in seeds(DIGITS, cell, 3)]
+
+
+def add_sub_adam() -> list[RunConfig]:
+    """The handout's plain Adam, without decay, on the warm-up's easiest case."""
+    adam = {"optim.name": "adam", "optim.weight_decay": 0.0, "data.operation": "+", "model.n_layers": 1}
+    return seeds(ADD_SUB, adam, 3)
+
+
+def grokking() -> list[RunConfig]:
+    """Division mod 97, AdamW: the starter's network and the paper's, and the starter's with a tenth of the decay."""
+    starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_POWER.override({"train.max_steps": 6000})
+    little = DIVISION.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)
+    return [run for config in (starter, paper, little) for run in seeds(config, KEEP_ANSWERS, 3)]
+
+
+def grokking_init() -> list[RunConfig]:
+    """The control: the starter's network with the paper's initial weights."""
+    control = {"model.init": "torch", "train.max_steps": 5000, "train.precision": "bfloat16", "train.eval_every": 20}
+    return [DIVISION.override(control | {"train.eval_growth": 1.05} | UNTIL_SOLVED)]
+
+
+def grokking_slow() -> list[RunConfig]:
+    """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
+    paper = DIVISION_POWER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
+    adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
+    return [paper.override(adam), paper.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)]

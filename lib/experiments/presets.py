@@ -1,0 +1,72 @@
+"""The configs that the experiments start from, and how cells of them are made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+
+Changes = dict[str, Any]  # of a config, by dotted name
+TUNING = 100  # the first of the seeds that are for tuning only
+TRIAL = 2  # of them for each setting tried
+
+POWER = {
+    "model.norm_placement": "post",
+    "model.activation": "relu",
+    "model.positions": "sinusoidal",
+    "model.bias": False,
+    "model.qkv_bias": False,
+    "model.tied": False,
+    "model.init": "torch",
+    "optim.decay": "all",
+}
+"""Fields that turn the starter into the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code)."""
+
+MEMORIZE = RunConfig(
+    data=DataConfig(task="text"),
+    model=ModelConfig(n_layers=1, n_heads=4, d_model=64, d_ff=256, context_length=24),
+    optim=OptimConfig(lr=1e-3, weight_decay=0.0),
+    train=TrainConfig(batch_size=1, max_steps=1000, eval_every=5),
+)
+DIVISION = RunConfig(
+    data=DataConfig(operation="/", p=97, train_fraction=0.5, val_fraction=0.1),
+    model=ModelConfig(context_length=4),
+    optim=OptimConfig(name="adamw", lr=1e-3, weight_decay=1.0, beta2=0.98, warmup_steps=10),
+    train=TrainConfig(batch_size=512, max_steps=3000, eval_every=10, eval_growth=1),
+)
+DIVISION_POWER = DIVISION.override(POWER | {"train.max_steps": 8000, "train.eval_every": 20})
+
+ADD_SUB = DIVISION.override(
+    {"optim.weight_decay": 2.0, "optim.warmup_steps": 100, "optim.schedule": "cosine", "optim.fall_steps": 2500}
+    | {"train.max_steps": 2500, "train.eval_every": 20, "train.eval_growth": 1.1, "train.precision": "bfloat16"}
+)
+CHARACTERS = {"data.tokenizer": "character", "model.context_length": 8}
+UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}
+
+
+def seeds(config: RunConfig, changes: Changes, n: int, first: int = 0) -> list[RunConfig]:
+    """A cell: `config` with the changes, under n seeds from `first` on."""
+    return [config.override(changes | {"seed": seed}) for seed in range(first, first + n)]
+
+
+def grid(rates: Sequence[float], decays: Sequence[float]) -> dict[str, Changes]:
+    """A cell for each pair of a learning rate and a weight decay."""
+    pairs = [(lr, decay) for lr in rates for decay in decays]
+    return {f"lr {lr:g}, wd {decay:g}": {"optim.lr": lr, "optim.weight_decay": decay} for lr, decay in pairs}
+
+
+def vary(field: str, *values: Any) -> dict[str, Changes]:
+    """One cell per value of one field, named by the value."""
+    return {f"{value:g}" if isinstance(value, float) else str(value): {field: value} for value in values}
+
+
+GPT1 = {"model.norm_placement": "post", "model.n_heads": 12, "model.d_model": 768, "model.d_ff": 3072}
+"""GPT-1's blocks (Radford et al. 2018): the starter's, normalised after each sublayer."""
+
+
+def gpt2(emb_dim: int, n_heads: int, n_layers: int, qkv_bias: bool = False) -> dict[str, Any]:
+    """GPT-2's blocks (Radford et al. 2019) in its names, the output layer untied as in the logged runs."""
+    sizes = {"model.d_model": emb_dim, "model.d_ff": 4 * emb_dim, "model.n_heads": n_heads, "model.n_layers": n_layers}
+    return sizes | {"model.qkv_bias": qkv_bias, "model.tied": False, "model.context_length": 1024}
+
+
+GPT2_MEDIUM, GPT2_LARGE = gpt2(1024, 16, 24), gpt2(1280, 20, 36)

@@ -1,0 +1,1 @@
+"""Pictures: a style, live curves, a module per notebook, widgets."""

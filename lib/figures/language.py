@@ -1,0 +1,122 @@
+"""Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from lib.analysis import comparison
+from lib.analysis.cells import Cells
+from lib.figures.curves import split_handles
+from lib.figures.style import BLUE, COLORS, GREY
+from lib.runs.run import Run
+
+NAMES = {"train": "train", "val": "validation"}
+AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
+
+
+def perplexity_axis(axes: Axes, split: str) -> None:
+    axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def places(run: Run, along: str) -> np.ndarray:
+    """The evaluations' places along "epochs", "seconds" or "steps"."""
+    if along == "epochs":
+        return comparison.epochs(run)
+    return run.metrics[{"seconds": "time_s", "steps": "step"}[along]]
+
+
+def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
+    """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
+    looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)  # a dashed line shows the one that it covers
+    for (name, runs), (color, dash) in zip(cells.items(), looks, strict=False):
+        xs = [places(run, along) for run in runs]
+        ys = [run.metrics[f"{split}_{metric}"] for run in runs]
+        for x, y in zip(xs, ys, strict=True):
+            axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
+        n = min(map(len, xs))  # one that diverged has fewer
+        middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
+        axes.plot(*middle, color=color, ls=dash, label=name)
+    axes.set_xlabel(AXIS[along])
+
+
+def dotted_floor(axes: Axes, run: Run, split: str) -> None:
+    """The unigram model's perplexity, which a network that does not read context cannot beat."""
+    axes.axhline(comparison.floor(run, split), color=GREY, ls=":", lw=1)
+
+
+def grid(columns: Mapping[str, Cells], along: str) -> Figure:
+    """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
+    size = (2.5 * len(columns) + 0.9, 4.7)
+    figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
+    for place, split in enumerate(NAMES):
+        row = panels[place]
+        for axes, (title, cells) in zip(row, columns.items(), strict=True):
+            curves(axes, cells, split, along)
+            dotted_floor(axes, next(iter(cells.values()))[0], split)
+            perplexity_axis(axes, split)
+            axes.label_outer(remove_inner_ticks=False)
+            if place == 0:
+                axes.set_title(title)
+                many = {"ncols": 2, "loc": "upper right"} if len(cells) > 4 else {}
+                axes.legend(fontsize=7, handlelength=1.6, **many)
+    return figure
+
+
+def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> None:
+    """Best validation perplexity against the learning rate, the lowest circled; a run that diverged has no point."""
+    for (name, tried), color in zip(cells.items(), COLORS, strict=False):
+        ended = {lr: run for lr, run in tried.items() if run.diverged_at is None}
+        points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in ended.items())
+        lr, ppl = zip(*points, strict=True)
+        axes.plot(lr, ppl, color=color, marker="o", ms=3, label=name)
+        at = int(np.argmin(ppl))
+        axes.plot(lr[at], ppl[at], color=color, marker="o", ms=8, mfc="none")
+    axes.set(xscale="log", xlabel="learning rate", title=title)
+    perplexity_axis(axes, "val")
+    dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
+
+
+def by_step_and_clock(cells: Cells) -> Figure:
+    """Validation loss twice: against optimiser steps and against seconds."""
+    figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
+    for axes, along in zip(panels, ("steps", "seconds"), strict=True):
+        curves(axes, cells, "val", along, "loss")
+    panels[0].set_ylabel("validation loss (nats per token)")
+    panels[0].legend(fontsize=7, handlelength=1.2)
+    return figure
+
+
+def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
+    """What the memory of a training step is made of, a bar per setting; a diamond for the most that is held at once."""
+    left = np.zeros(len(budgets))
+    parts = [part for part in next(iter(budgets.values())) if part != "peak"]
+    for part, color in zip(parts, COLORS, strict=False):
+        width = np.array([budget[part] for budget in budgets.values()]) / 1e9
+        axes.barh(range(len(budgets)), width, left=left, color=color, label=part, height=0.6)
+        left += width
+    for row, budget in enumerate(budgets.values()):
+        peak = budget["peak"] / 1e9
+        axes.plot(peak, row, color="k", marker="D", ms=4, ls="", label="at once, at most" if row == 0 else None)
+        axes.text(max(peak, left[row]), row, f"  {peak:.1f}", va="center", fontsize=8)
+    axes.set(yticks=range(len(budgets)), yticklabels=list(budgets), xlabel="GB")
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.1)
+
+
+def train_and_val(axes: Axes, run: Run) -> None:
+    """Loss of one run on the train and the validation split, with the unigram floor."""
+    for split, dash in (("train", "-"), ("val", "--")):
+        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=BLUE, ls=dash)
+    axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1)
+    unigram = Line2D([], [], color=GREY, ls=":", label="unigram")
+    axes.legend(handles=[*split_handles(BLUE, "validation"), unigram])
+    axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")

@@ -1,0 +1,140 @@
+"""What the widgets show, as figures that can stand without them."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from lib.analysis import characters, equations, inside
+from lib.config import RunConfig, TrainConfig
+from lib.figures import grokking
+from lib.figures.curves import learning_curves
+from lib.figures.inside import plane
+from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, log_steps
+from lib.language.networks import Network
+from lib.model import Transformer
+from lib.runs.run import Run
+from lib.sampling import answer_probabilities, encode_prompt, generate
+from lib.support.errors import UserError
+from lib.tasks import load_equations
+from lib.tokenizer import Tokenizer
+from lib.training.trainer import likeliest_tokens, make_objective
+from lib.training.weights import load_weights
+
+LIKELIEST = 5
+
+
+def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: int, b: int) -> Figure:
+    """The likeliest answers to a o b, the right one marked, and what each head, if there are any, looks at from "="."""
+    data = config.data
+    true = equations.right_answer(data, a, b)[0]
+    probabilities = answer_probabilities(model, tokenizer, data, a, b)
+    top = probabilities.topk(min(LIKELIEST, data.p))
+    prompt = tokenizer.encode(f"{a}{data.operation}{b}=")
+    attention = inside.at_last(model, torch.tensor([prompt])).attention if isinstance(model, Transformer) else []
+    widths = [2.2, *[0.35 * len(prompt)] * len(attention)]
+    figure, panels = plt.subplots(1, len(widths), figsize=(2.4 + sum(widths), 2.3), width_ratios=widths)
+    bars, *heads = np.atleast_1d(panels)
+    numbers = [str(number) for number in top.indices.tolist()]
+    colors = [GREEN if number == str(true) else GREY for number in numbers]
+    bars.barh(numbers, top.values.tolist(), color=colors)
+    for place, (number, probability) in enumerate(zip(numbers, top.values.tolist(), strict=True)):
+        told = f"{probability:.4f}" if probability > 1e-3 else f"{probability:.0e}"
+        told += ", right" if number == str(true) else ""
+        bars.text(probability + 0.02, place, told, va="center", fontsize=8)
+    bars.invert_yaxis()
+    bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability")
+    bars.grid(axis="y", visible=False)
+    elsewhere = "" if str(true) in numbers else f"  ({true}: {probabilities[true]:.1g})"
+    bars.set_title(f"{a}{data.operation}{b} = {numbers[0]}{elsewhere}")
+    names = [tokenizer.decode([token]) for token in prompt]
+    for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):
+        head_table(axes, weights[0].numpy(), names)
+        axes.set_title(f"attention, layer {layer}", fontsize=8)
+    if heads:
+        heads[0].set_ylabel("head")
+    return figure
+
+
+def head_table(axes: Axes, weights: np.ndarray, names: Sequence[str]) -> None:
+    """Attention (H, T) from the last token, as a table."""
+    axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (head, token), value in np.ndenumerate(weights):
+        axes.text(token, head, f"{value:.2f}", ha="center", va="center", fontsize=6, color="k" if value < 0.6 else "w")
+    axes.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(weights)))
+    axes.grid(False)
+
+
+def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any) -> list[tuple[str, float]]:
+    """One sample as its new tokens and the probability of each; the last may be "<eos>". Options: `generate`."""
+    tokens = torch.tensor([encode_prompt(model, tokenizer, prompt)], device=next(model.parameters()).device)
+    new = [(int(ids), float(p)) for ids, p in generate(model, tokens, n_tokens, eos=tokenizer.eos, **options)]
+    return [("<eos>" if token == tokenizer.eos else tokenizer.decode([token]), p) for token, p in new]
+
+
+def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
+    """A sample token by token, each with its probability as a bar."""
+    figure, axes = plt.subplots(figsize=(max(3.0, 0.22 * len(tokens) + 1), 1.9))
+    axes.bar(range(len(tokens)), [p for _, p in tokens], color=BLUE)
+    shown = [token.replace(" ", "␣").replace("\n", "⏎").strip("<>") for token, _ in tokens]
+    words = max(map(len, shown)) > 3
+    axes.set_xticks(range(len(tokens)), shown, fontsize=7 if words else 8, rotation=90 if words else 0)
+    axes.set(ylim=(0, 1.05), ylabel="probability")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="x", visible=False)
+    axes.set_title(f"after {prompt!r}" if prompt else "from the beginning")
+    return figure
+
+
+@lru_cache(maxsize=256)
+def seen_at(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """From a weights file: `grokking.verdicts` (p, p), and the embedding (p - 1, D) in order of the logarithms."""
+    model, _, config = load_weights(path)
+    data = load_equations(config.data)
+    objective = make_objective(model, data, TrainConfig())
+    given = {name: likeliest_tokens(objective, split).numpy() for name, split in data.splits.items()}
+    embedding = model.embed.weight.detach().numpy()
+    return grokking.verdicts(config.data, given)[0], embedding[characters.powers(config.data.p)]
+
+
+def moment(run: Run, step: int) -> Figure:
+    """A run that divides, at a step at which it kept its weights: accuracy, loss, all its answers, and its embedding.
+
+    The embedding in the plane of the character that is strongest at the end. Raises UserError unless the network
+    divides, number by number, and kept its weights at that step.
+    """
+    data, snapshots = run.config.data, run.snapshots
+    if (data.task, data.operation, data.tokenizer) != ("arithmetic", "/", "number"):
+        raise UserError(f"data.operation = {data.operation}: must be / on number tokens for this picture")
+    if step not in snapshots:
+        raise UserError(f"step {step}: must be one at which {run.path} kept its weights: {list(snapshots)}")
+    cells, embedding = seen_at(snapshots[step])
+    final = seen_at(list(snapshots.values())[-1])[1]
+    k = int(characters.spectrum(final).argmax()) + 1
+    figure, (accuracy, loss, table, circle) = plt.subplots(1, 4, figsize=(10, 2.9), width_ratios=(1.25, 1.25, 1, 1))
+    for axes, metric in ((accuracy, "acc"), (loss, "loss")):
+        learning_curves(axes, [run], metric, BLUE)
+        log_steps(axes)
+        axes.axvline(step, color=RED, lw=1)
+    accuracy_axis(accuracy)
+    accuracy.set_title("train solid, test dashed")
+    loss.set(ylabel="loss (nats)", yscale="log")
+    loss.set_title(f"step {step:,}")
+    grokking.draw_table(table, cells)
+    grokking.legend_of_kinds(figure)
+    table.set_ylabel("a")
+    table.set_title("its answers")
+    n = len(embedding)
+    limit = 1.1 * max(abs(axis).max() for axis in plane(final, k))
+    circle.scatter(*plane(embedding, k), c=np.arange(n) * k % n, cmap="twilight", s=9)
+    circle.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
+    circle.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    circle.set_title(f"embedding, k = {k}")
+    return figure

@@ -1,0 +1,250 @@
+"""Texts to learn a language from: found on the disk or fetched once, checked, and encoded once.
+
+A corpus is a folder of plain UTF-8 files below $DATA_DIR, or any file of one's own. Token ids are kept as uint16 or
+uint32 arrays in a cache, from which they are mapped into memory and never read whole.
+"""
+
+import hashlib
+import http.client
+import json
+import math
+import os
+import urllib.request
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.config import DataConfig
+from lib.data import Dataset
+from lib.language import bpe, gpt1, tokenizers
+from lib.language.tokenizers import BytePairTokenizer, Tokenizer
+from lib.language.windows import Windows
+from lib.support.errors import UserError, suggestion
+from lib.support.files import ROOT, write_atomically
+from lib.tokenizer import CharacterTokenizer
+
+CACHE = ROOT / ".cache"
+VERSION = 2  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The files of a corpus by split, each with its SHA-256, and where they come from."""
+
+    folder: str
+    files: dict[str, tuple[str, str]]  # split -> (name, SHA-256); "all": one file for all
+    origin: str | None  # an address, to which a name is added; None: to be had from nowhere as one file
+
+
+CORPORA = {
+    "wikitext2": Corpus(
+        "wikitext2",
+        {
+            "train": ("train.txt", "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f"),
+            "val": ("valid.txt", "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"),
+            "test": ("test.txt", "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"),
+        },
+        "https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8"
+        "/word_language_model/data/wikitext-2/",
+    ),
+    "tinystories": Corpus(
+        "tinystories",
+        {
+            "train": ("train.txt", "8e35bf438a3892538a83d6f7ffd8154d9612cd38b70e4a3796f3f51c122cf94c"),
+            "val": ("valid.txt", "baf76acd07c561f1229b675533dd424e990941355b947d457f370618ece69bfb"),
+        },
+        None,
+    ),
+    "tinyshakespeare": Corpus(
+        "tinyshakespeare",
+        {"all": ("input.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")},
+        "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
+        "/data/tinyshakespeare/",
+    ),
+}
+VOCABULARIES = {
+    "gpt2": Corpus(
+        "gpt2_bpe",
+        {
+            "merges": ("vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
+            "ids": ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+        },
+        "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/",
+    ),
+    "gpt1": Corpus(
+        "gpt1_bpe",
+        {
+            "ids": ("encoder_bpe_40000.json", "fdf49b19e7de236852091da09b84a7a3cd5e7b0e79916376cf45f6b8127b8078"),
+            "merges": ("vocab_40000.bpe", "0ea9b51ae695073cd871e0358f7016311d671a7ff3963e367d5236522f294725"),
+        },
+        "https://raw.githubusercontent.com/openai/finetune-transformer-lm/a69b5c43b0452462890bca8ff92fb75dee9290cf"
+        "/model/",
+    ),
+}
+
+
+def files(name: str) -> dict[str, Path]:
+    """The files of a corpus, or of a text file of one's own, by split.
+
+    Raises UserError if there is no such corpus or file, it cannot be fetched, or its content is another.
+    """
+    if name not in CORPORA:
+        path = Path(name)
+        if not path.is_file():
+            known = ", ".join(CORPORA)
+            what = "a folder" if path.is_dir() else "no such file"
+            allowed = f"one of {known}, or a text file{suggestion(name, CORPORA)}"
+            raise UserError(f"data.corpus = {name!r} ({what}): must be {allowed}")
+        return {"all": path}
+    corpus = CORPORA[name]
+    return {split: find(corpus, file, digest) for split, (file, digest) in corpus.files.items()}
+
+
+def find(corpus: Corpus, name: str, digest: str) -> Path:
+    """A file in $DATA_DIR or in the cache, fetched into the cache if it is in neither."""
+    given = os.environ.get("DATA_DIR")
+    here, cached = Path(given or CACHE) / corpus.folder / name, CACHE / corpus.folder / name
+    for path in (here, cached):
+        if path.is_file():
+            if sha256(path) != digest:
+                raise UserError(f"{path}: not the file that is meant, or damaged (SHA-256 must be {digest})")
+            return path
+    put = f"put {corpus.folder}/{name} into the folder that DATA_DIR names (SHA-256 {digest})"
+    if corpus.origin is None:
+        raise UserError(f"{here}: no such file; {put}, or use a text of your own: --data.corpus FILE")
+    try:
+        with urllib.request.urlopen(corpus.origin + name, timeout=30) as answer:
+            content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(f"{corpus.origin + name}: cannot be fetched ({error}); {put}") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(f"{corpus.origin + name}: not the file that is meant; {put}")
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(cached, content)
+    return cached
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, read again only if the file was written since."""
+    written = path.stat()
+    return digest_of(path, written.st_mtime_ns, written.st_size)
+
+
+@lru_cache(maxsize=64)
+def digest_of(path: Path, *_: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(config: DataConfig) -> Dataset:
+    """A corpus as windows of token ids. A text in one file is cut: its last `val_fraction` is the validation split.
+
+    The vocabulary, and the bytes per token, are then those of the whole file. Raises UserError if a split has fewer
+    tokens than one window, or a file cannot be read or kept.
+    """
+    try:
+        return read(config)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read or written ({error.strerror})") from None
+
+
+def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
+    """Raises UserError if a text of one's own is no longer what a run with these facts was trained on."""
+    path = Path(config.corpus)
+    if config.corpus not in CORPORA and path.is_file() and facts["sha256"] != {"all": sha256(path)}:
+        changed = f"data.corpus = {config.corpus!r}: has changed since a stored run was trained on it"
+        raise UserError(f"{changed}; use --fresh to train it again")
+
+
+def read(config: DataConfig) -> Dataset:
+    """The same, with OSErrors as they come."""
+    paths = files(config.corpus)
+    tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
+    ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
+    per_token = {split: paths[split].stat().st_size / max(1, len(ids[split])) for split in paths}
+    if "all" in ids:
+        whole = ids["all"]
+        cut = round((1 - config.val_fraction) * len(whole))
+        ids, per_token = {"train": whole[:cut], "val": whole[cut:]}, dict.fromkeys(("train", "val"), per_token["all"])
+    if config.train_tokens:
+        ids["train"] = ids["train"][: config.train_tokens + 1]  # one more, to be predicted
+    # a token that never came would be a beginning that the network knows nothing of
+    tokenizer = replace(tokenizer, begins=bool((ids["train"] == tokenizer.eos).any()))
+    splits = {}
+    for split, of_split in ids.items():
+        n = (len(of_split) - 1) // config.window
+        if n < 1:
+            allowed = f"less than {len(of_split)}, the tokens of the {split} split of {config.corpus}"
+            raise UserError(f"data.window = {config.window}: must be {allowed}")
+        asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
+        splits[split] = Windows(of_split, config.window, min(n, asked))
+    facts = {
+        "sha256": {split: sha256(path) for split, path in paths.items()},
+        "bytes_per_token": per_token,
+        "unigram_loss": unigram_losses(splits, tokenizer.vocab_size),
+        "tokens": {split: len(of_split) for split, of_split in ids.items()},
+    }
+    return Dataset(tokenizer, splits, facts)
+
+
+def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, float]:
+    """The loss (nats per token) of a model that knows how frequent each token is in the train split, and nothing else.
+
+    Each token is counted once more than it occurs (Laplace), over the windows that are evaluated. What does not beat
+    it has learned nothing from what stands before.
+    """
+    ids, some = splits["train"].ids, 2**20  # of a mapped file, a part at a time
+    parts = (np.bincount(ids[i : i + some], minlength=vocab_size) for i in range(0, len(ids), some))
+    counts = 1.0 + sum(parts)
+    nll = -np.log(counts / counts.sum())
+    losses = {}
+    for split, windows in splits.items():
+        parts = [nll[part.targets.numpy()].ravel() for part in windows.parts(2**20)]
+        losses[split] = math.fsum(map(np.sum, parts)) / sum(map(len, parts))
+    return losses
+
+
+def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
+    """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once.
+
+    The characters are those of `others` as well: whatever is not among them could not be encoded.
+    """
+    if config.tokenizer in VOCABULARIES:
+        vocabulary = VOCABULARIES[config.tokenizer]
+        found = {part: find(vocabulary, name, digest) for part, (name, digest) in vocabulary.files.items()}
+        if config.tokenizer == "gpt1":
+            return gpt1.load(found["ids"], found["merges"])
+        return BytePairTokenizer.of(bpe.gpt2(found["merges"], found["ids"]))
+    if config.tokenizer == "character":
+        texts = (block for each in {path, *others} for block in bpe.blocks(each))
+        return CharacterTokenizer("".join(sorted(set().union(*texts))))
+    kept = CACHE / f"vocabularies{VERSION}" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
+    if not kept.exists():
+        tokens = bpe.learn(bpe.count_pieces(bpe.blocks(path)), config.vocab_size - 1)  # one is the end of a document
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, json.dumps([token.decode("latin-1") for token in tokens]))
+    return BytePairTokenizer(json.loads(kept.read_text()))
+
+
+def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
+    """The token ids of a file, (n,) uint16 or uint32, mapped from the cache; "<|endoftext|>" is one token.
+
+    Encoded on the first call, in blocks, so that neither text nor ids need fit into memory.
+    """
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
+    vocabulary = hashlib.sha256(json.dumps(tokenizers.to_dict(tokenizer)).encode()).hexdigest()
+    kept = CACHE / f"tokens{VERSION}" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                for block in bpe.blocks(path):
+                    file.write(tokenizers.encode_documents(tokenizer, block).astype(dtype).tobytes())
+            os.replace(temporary, kept)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return np.memmap(kept, dtype, "r") if kept.stat().st_size else np.empty(0, dtype)

@@ -1,0 +1,91 @@
+"""An LSTM language model with the interface of `lib.model.Transformer`."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.config import ModelConfig
+from lib.model import to_logits
+
+
+class LSTM(nn.Module):
+    """Embedding -> LSTM of n_layers -> projection back to the embedding's width -> ReLU -> the embedding as output.
+
+    B sequences of T tokens, D = d_model (the embedding), H = d_hidden (the state), V tokens in the vocabulary. Each
+    sequence begins with a state of zeros.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(vocab_size, config.d_model)
+        between = config.dropout if config.n_layers > 1 else 0.0
+        self.lstm = nn.LSTM(config.d_model, config.d_hidden, config.n_layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(config.dropout)
+        self.project = nn.Linear(config.d_hidden, config.d_model)
+        nn.init.normal_(self.embed.weight, std=0.02 if config.init == "gpt2" else 1.0)
+        for parameter in self.parameters():
+            parameter.data *= config.init_scale
+        self.embed.weight.requires_grad_(not config.frozen_embeddings)
+
+    def new_cache(self, batch_size: int) -> "LSTMCache":
+        """The state before the first token, for so many sequences, on the model's device."""
+        return LSTMCache(self.config, batch_size, self.embed.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None = None,
+        last: bool = False,
+        cache: "LSTMCache | None" = None,
+    ) -> Tensor:
+        """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
+
+        tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
+        What is right of a token never changes its logits, so padding needs no mask.
+
+        With a `cache` the tokens are those that follow the `cache.past` read before, and the logits are what the full
+        forward gives at their positions; the cache then has read them, too. `lengths` must be None: the state after
+        padding is not that of the sequence.
+        """
+        return self.logits(self.states(tokens, lengths, last, cache))
+
+    def states(
+        self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
+    ) -> Tensor:
+        """What the last layer says, (B, T, H), or (B, H) with `last=True`."""
+        x = self.dropout(self.embed(tokens))
+        if cache is None:
+            states, _ = self.lstm(x)
+        else:
+            states, cache.state = self.lstm(x, cache.state)
+            cache.past += tokens.shape[1]
+        if last:
+            at = -1 if lengths is None else lengths - 1
+            states = states[range(len(states)), at]
+        return self.dropout(states)
+
+    def features(self, states: Tensor) -> Tensor:
+        """States (…, H) to what the output layer reads, (…, D), in float32."""
+        with torch.autocast(states.device.type, enabled=False):
+            return self.project(states.float()).relu()
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, D), one row per token."""
+        return self.embed.weight
+
+    def logits(self, states: Tensor) -> Tensor:
+        """States (…, H) to logits (…, V), in float32 under autocast, too."""
+        with torch.autocast(states.device.type, enabled=False):
+            return to_logits(F.linear(self.features(states), self.output_weight), self.config)
+
+
+class LSTMCache:
+    """What later tokens need of the `past` tokens that an LSTM has read: its state (h, c), each (n_layers, B, H)."""
+
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
+        """Zeros, of the type and on the device of `like`."""
+        zeros = like.new_zeros(config.n_layers, batch_size, config.d_hidden)
+        self.state: tuple[Tensor, Tensor] = (zeros, zeros)
+        self.past = 0

@@ -1,0 +1,91 @@
+"""A sweep's run folders as one file, `<experiment>.zip`: hundreds of small files would bury the repository."""
+
+import io
+import os
+import shutil
+import zipfile
+import zlib
+from collections.abc import Collection
+from functools import lru_cache
+from pathlib import Path
+
+from lib.support.errors import UserError
+from lib.support.files import sole_use
+from lib.training.backends import FOLDERS
+from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, LOG, METRICS, SAMPLES, SUMMARY
+
+KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the weights
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
+
+
+def archive_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.zip")
+
+
+def pack(folder: Path, names: Collection[str]) -> None:
+    """Move the finished runs `names` from `folder` into the archive beside it, without weights.
+
+    What the archive holds already stays, unless the folder has it anew. The archive is replaced in one go, and each
+    folder is put aside in one go before it is emptied: whenever this is cut off, every run is whole in one place.
+    What back ends wrote (lib.backends) stays in the folder, where W&B and TensorBoard look for it.
+    """
+    with sole_use(folder.parent, wait=True):  # another command may be packing runs of the same experiment
+        if not folder.exists():  # and have packed them all
+            return
+        for aside in folder.glob("*.tmp"):  # left by a call that was cut off
+            clear(aside)
+        finished = sorted(run for run in folder.iterdir() if run.name in names and (run / SUMMARY).exists())
+        if finished:
+            add(archive_of(folder), finished)
+        for run in finished:
+            clear(run.rename(run.with_name(f"{run.name}.tmp")))
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def add(path: Path, runs: Collection[Path]) -> None:
+    """Write the archive anew, with these runs and the others that it holds."""
+    contents = {f"{run.name}/{name}": (run / name).read_bytes() for run in runs for name in listed(run)}
+    if path.exists():
+        again = {run.name for run in runs}
+        with zipfile.ZipFile(path) as before:
+            kept = [name for name in before.namelist() if name.partition("/")[0] not in again]
+            contents |= {name: before.read(name) for name in kept}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in sorted(contents.items()):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
+    os.replace(temporary, path)
+
+
+def clear(aside: Path) -> None:
+    """Remove a run's folder that was put aside; what back ends wrote goes back to where it was."""
+    run = aside.with_suffix("")
+    for shown in (aside / name for name in FOLDERS if (aside / name).exists() and not (run / name).exists()):
+        run.mkdir(exist_ok=True)
+        shown.rename(run / shown.name)
+    shutil.rmtree(aside)
+
+
+def listed(run: Path) -> list[str]:
+    return [name for name in KEPT if (run / name).exists()]
+
+
+def open_archive(folder: Path) -> zipfile.Path | None:
+    """The archive of an experiment's folder, as a folder of runs; None if there is none."""
+    path = archive_of(folder)
+    return read_contents(path, path.stat().st_mtime_ns) if path.exists() else None
+
+
+@lru_cache(maxsize=8)
+def read_contents(path: Path, changed: int) -> zipfile.Path:
+    """The archive as it is now, in memory: read once as long as it does not change, and never held open."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+        damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        damaged = error
+    if damaged:
+        raise UserError(f"{path}: damaged ({damaged}); restore it, or delete it to train its runs again")
+    archive.filename = str(path)  # what messages call it
+    return zipfile.Path(archive)

@@ -1,0 +1,49 @@
+"""A run trained here and now, for watching, and how it compares with a stored run."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lib.config import RunConfig
+from lib.objective import Row
+from lib.runs.run import Run
+from lib.support.errors import UserError
+from lib.training.trainer import Interrupted, train
+
+
+def run_live(config: RunConfig, show: Callable[[Row], None] = lambda row: None) -> Run:
+    """Train here and now, in this process, for watching; `show` sees each evaluation. Nothing stays on the disk.
+
+    Raises UserError if it diverges or is stopped.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="run-"))
+    try:
+        train(config, folder, show=show)
+        run = Run(folder)
+        if run.diverged_at is not None:
+            raise UserError(run.divergence)
+        _ = run.log, run.load()
+    except Interrupted as stop:
+        raise UserError(f"stopped at step {stop.step}; a live run is not kept") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return run
+
+
+def agreement(live: Run, stored: Run) -> str:
+    """How a run trained here compares with the stored one of the same config, at the evaluations both have.
+
+    Equal on the same kind of processor; elsewhere rounding differs in the last bit, and training magnifies that.
+    """
+    if replace(live.config, train=stored.config.train) != stored.config:
+        return "the live run has another config than the stored run"
+    steps = np.intersect1d(live.metrics["step"], stored.metrics["step"])
+    losses = [run.metrics["train_loss"][np.isin(run.metrics["step"], steps)] for run in (live, stored)]
+    apart = ~np.isclose(*losses, rtol=1e-6)
+    if not apart.any():
+        return f"the live run and the stored run agree at all {len(steps)} evaluations up to step {int(steps[-1]):,}"
+    return f"the live run and the stored run agree before step {int(steps[apart][0]):,}; then rounding leads them apart"

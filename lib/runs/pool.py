@@ -1,0 +1,183 @@
+"""Trains several runs at once, each in a process of its own, and shows how far each is."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from lib.config import RunConfig
+from lib.support.errors import UserError
+from lib.support.files import sole_use
+from lib.support.processes import deaf_to_interrupts
+from lib.training.folder import SUMMARY, describe, divergence, read_json, read_metrics
+from lib.training.trainer import train
+
+TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
+QUIET_S = 15  # seconds between two progress lines of a run when the output is no terminal
+
+
+@dataclass
+class Job:
+    """One run being trained."""
+
+    config: RunConfig
+    folder: Path
+    process: Any
+    errors: Connection
+    begun: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
+
+
+class Pool:
+    """Trains configs into folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
+
+    Written here because concurrent.futures gives up the whole pool when one worker is killed.
+    """
+
+    def __init__(self, device: str, workers: int, fresh: bool, backends: Sequence[str] = ()) -> None:
+        self.device, self.workers, self.fresh, self.backends = device, workers, fresh, backends
+        # a forked worker has torch imported already; platforms without it start each worker afresh
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self.context = multiprocessing.get_context(method)
+        # what glibc reads as a worker starts: memory in large pages, a few per cent faster
+        os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        if method == "forkserver":
+            from multiprocessing.forkserver import ensure_running  # not on Windows
+
+            self.context.set_forkserver_preload(["lib.runs.preload"])
+            with deaf_to_interrupts():  # as the server is born, and stays; its workers listen when they train
+                ensure_running()
+        self.tries: dict[Path, int] = {}
+        self.seconds = self.sequences = 0.0  # of the runs that are done
+        self.failed: list[str] = []
+
+    def run(self, runs: Mapping[Path, RunConfig]) -> None:
+        """Train each config into its folder, the longest first.
+
+        Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C.
+        """
+        waiting, jobs = sorted(runs.items(), key=lambda run: length(run[1]), reverse=True), []
+        self.n_runs, self.n_done, shown = len(runs), 0, 0
+        try:
+            while waiting or jobs:
+                while waiting and len(jobs) < self.workers:
+                    folder, config = waiting.pop(0)
+                    try:
+                        jobs.append(self.begin(folder, config))
+                    except UserError as error:
+                        self.n_done += 1
+                        self.failed.append(str(error))
+                if self.n_done > shown:
+                    shown = self.n_done
+                    self.overview(jobs, waiting)
+                wait([job.process.sentinel for job in jobs], timeout=1)
+                for job in [job for job in jobs if job.process.exitcode is not None]:
+                    jobs.remove(job)
+                    if self.end(job):
+                        waiting.insert(0, (job.folder, job.config))
+                for job in jobs:
+                    self.report(job)
+        except KeyboardInterrupt:
+            for job in jobs:
+                job.process.terminate()
+            for job in jobs:
+                job.process.join()
+            told = "stopped; the same command goes on from what is saved"
+            if self.fresh:
+                told = "stopped; the same command without --fresh goes on from what is saved, and keeps the other runs"
+            raise UserError(told) from None
+        if self.failed:
+            raise UserError("; ".join(self.failed))
+
+    def begin(self, folder: Path, config: RunConfig) -> Job:
+        if self.fresh and folder not in self.tries and folder.exists():
+            with sole_use(folder):  # never the folder of a run that another process is training
+                shutil.rmtree(folder)
+        self.tries[folder] = self.tries.get(folder, 0) + 1
+        receiver, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=work, args=(config, folder, self.device, sender, self.backends))
+        process.start()
+        sender.close()
+        return Job(config, folder, process, receiver)
+
+    def end(self, job: Job) -> bool:
+        """Take note of a process that ended; True if its run must be started again."""
+        name = job.folder.name
+        try:
+            error = job.errors.recv()
+        except EOFError:
+            error = f"killed (exit code {job.process.exitcode})"
+            if self.tries[job.folder] < TRIES:
+                self.print(f"{name}: {error}; it goes on from its saved state")
+                return True
+        self.n_done += 1
+        self.seconds += time.monotonic() - job.begun
+        self.sequences += length(job.config)
+        if error:
+            self.failed.append(f"run {name}: {error}")
+        self.print(f"{self.status(job).partition(' · about')[0]} · {'failed' if error else 'done'}")
+        return False
+
+    def overview(self, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
+        """How many runs are done, and how long the others will take if they need the time of those, per sequence."""
+        counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
+        if self.sequences:
+            pace, now = self.seconds / self.sequences, time.monotonic()
+            running = [max(0.0, pace * length(job.config) - (now - job.begun)) for job in jobs]
+            total = sum(running) + pace * sum(length(config) for _, config in waiting)
+            left = int(max([total / self.workers, *running]))
+            counts += f" · about {left // 60}:{left % 60:02d} to go"
+        self.print(f"[{counts}]")
+
+    def status(self, job: Job) -> str:
+        """ "3f2a91c07b step 1,200 · train loss … · 21 steps/s · about 1:05 left", from the last row of its metrics."""
+        rows = read_metrics(job.folder)
+        if not rows:
+            return f"{job.folder.name} starting"
+        step, seconds = rows[-1]["step"], rows[-1]["time_s"]
+        text = f"{job.folder.name} {describe(rows[-1])}"
+        if step and seconds:
+            text += f" · {step / seconds:.0f} steps/s"
+            left = int((job.config.train.max_steps - step) * seconds / step)
+            text += f" · about {left // 60}:{left % 60:02d} left" if left else ""
+        return text
+
+    def report(self, job: Job) -> None:
+        """A line now and then: every second on a terminal, in place if it is the only run; else sparsely."""
+        now = time.monotonic()
+        alone = sys.stderr.isatty() and self.n_runs - self.n_done == 1
+        if now - job.reported >= (1 if alone else QUIET_S):
+            job.reported = now
+            self.print(self.status(job), end="" if alone else "\n")
+
+    def print(self, text: str, end: str = "\n") -> None:
+        print(("\r\033[K" if sys.stderr.isatty() else "") + text, end=end, file=sys.stderr, flush=True)
+
+
+def length(config: RunConfig) -> int:
+    """Sequences that pass through a layer, at most, or windows' tokens: the measure of how long a run takes."""
+    return config.train.max_steps * config.train.batch_size * config.model.n_layers * max(1, config.data.window)
+
+
+def work(config: RunConfig, folder: Path, device: str, errors: Connection, backends: Sequence[str] = ()) -> None:
+    """What a worker process does: train one run, and send None or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until training begins; from then on it stops between two steps
+    parent = multiprocessing.parent_process()
+    if parent is not None:  # never train on without a parent: its successor will take the run up again
+        threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    try:
+        train(config, folder, device, backends=backends)
+        errors.send(divergence(read_json(folder / SUMMARY)))
+    except UserError as error:
+        errors.send(str(error))
+    except Exception as error:  # a defect of ours: the parent reports it, the other runs go on
+        errors.send(f"{type(error).__name__}: {error}")
+        raise

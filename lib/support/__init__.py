@@ -1,0 +1,1 @@
+"""What every room uses: errors and options, files and locks, processes, the machine."""

@@ -1,0 +1,55 @@
+"""Errors that a user can act on, and command lines that report such an error in one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, NoReturn
+
+
+class UserError(ValueError):
+    """The user's input cannot work. The message is one line: the field, its value, and what is allowed."""
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean …?" for the known word nearest to `word`, or nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
+    """Turns a command's UserError, or Ctrl-C, into one line on stderr and exit status 1.
+
+    A closed stdout, as after `| head`, ends the command in silence.
+    """
+
+    @wraps(main)
+    def command(*args: Any) -> int:
+        try:
+            status = main(*args)
+            sys.stdout.flush()
+            return status
+        except (UserError, KeyboardInterrupt) as error:
+            if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+                print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
+        return 1
+
+    return command
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors; an unknown option brings up the nearest known one."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+    def parse(self, argv: list[str] | None) -> argparse.Namespace:
+        args, unknown = self.parse_known_intermixed_args(argv)
+        if unknown:
+            word = unknown[0].split("=")[0]
+            self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
+        return args

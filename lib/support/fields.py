@@ -1,0 +1,121 @@
+"""Checked config fields: typed values, also from text, and dotted names for the fields of nested sections."""
+
+import typing
+from dataclasses import asdict, field, fields, is_dataclass, replace
+from typing import Any, Self
+
+from lib.support.errors import UserError, suggestion
+
+
+def option(default: Any, help: str) -> Any:
+    """A config field with its default and the help text that the command line shows."""
+    return field(default=default, metadata={"help": help})
+
+
+def coerce(name: str, value: Any, kind: Any) -> Any:
+    """`value` as `kind` (a bool, int, float, str or Literal type), also from text, e.g. "1e-3" or "true".
+
+    Raises UserError, naming `name`, if the value is of another kind.
+    """
+    choices = typing.get_args(kind)
+    if choices:
+        if value in choices:
+            return value
+        hint = suggestion(str(value), choices)
+        raise UserError(f"{name} = {value!r}: must be one of {', '.join(choices)}{hint}")
+    if kind is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if kind is str and isinstance(value, str):
+        return value
+    if kind in (int, float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+            if kind is int and number == int(number):
+                return int(value) if isinstance(value, int) else int(number)
+            if kind is float and number == number and abs(number) != float("inf"):
+                return number
+        except (TypeError, ValueError, OverflowError):
+            pass
+    allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
+    raise UserError(f"{name} = {value!r}: must be {allowed}")
+
+
+class Section:
+    """Base of the four sections of a config: checks the type of each field, then what `check` demands."""
+
+    def __post_init__(self) -> None:
+        kinds = typing.get_type_hints(type(self))
+        for f in fields(self):  # type: ignore[arg-type]
+            value = coerce(f"{self.section()}.{f.name}", getattr(self, f.name), kinds[f.name])
+            object.__setattr__(self, f.name, value)
+        self.check()
+
+    @classmethod
+    def section(cls) -> str:
+        return cls.__name__.removesuffix("Config").lower()
+
+    def check(self) -> None: ...
+
+    def require(self, condition: bool, field: str, allowed: str) -> None:
+        if not condition:
+            raise UserError(f"{self.section()}.{field} = {getattr(self, field)!r}: must be {allowed}")
+
+
+class Nested:
+    """Base of a config made of sections: each field has a dotted name, such as `optim.lr`."""
+
+    @classmethod
+    def options(cls) -> dict[str, str]:
+        """Every field by its dotted name, with its help text, its choices, and its default."""
+        told = {}
+        for name, f in leaves(cls):
+            choices = f"; one of {', '.join(typing.get_args(f.type))}" if typing.get_args(f.type) else ""
+            default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default)
+            told[name] = f"{f.metadata['help']}{choices} (default: {default})"
+        return told
+
+    def flat(self) -> dict[str, Any]:
+        """All fields by dotted name."""
+        stored = self.to_dict()
+        return {name: stored[name.partition(".")[0]][leaf] if (leaf := name.partition(".")[2]) else stored[name]
+                for name, _ in leaves(type(self))}  # fmt: skip
+
+    def override(self, changes: dict[str, Any]) -> Self:
+        """A copy with fields set by dotted name, e.g. {"optim.lr": 3e-3, "seed": 1}; values may be text."""
+        known = self.options()
+        parts: dict[str, dict[str, Any]] = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise UserError(f"{name}: no such config field{suggestion(name, known)}")
+            section, _, leaf = name.rpartition(".")
+            parts.setdefault(section, {})[leaf] = value
+        top = parts.pop("", {})
+        return replace(self, **{s: replace(getattr(self, s), **v) for s, v in parts.items()}, **top)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_dict(cls, stored: Any) -> Self:
+        """The config of a `config.json`; raises UserError on unknown fields and bad values."""
+        if not isinstance(stored, dict):
+            raise UserError(f"config: must be an object with the fields {', '.join(f.name for f in fields(cls))}")  # type: ignore[arg-type]
+        sections = {f.name for f in fields(cls) if is_dataclass(f.default)}  # type: ignore[arg-type]
+        changes: dict[str, Any] = {}
+        for key, value in stored.items():
+            if key in sections and isinstance(value, dict):
+                changes |= {f"{key}.{leaf}": v for leaf, v in value.items()}
+            else:
+                changes[key] = value
+        return cls().override(changes)
+
+
+def leaves(cls: type) -> list[tuple[str, Any]]:
+    """The fields of a config and of its sections, each with its dotted name."""
+    found = []
+    for f in fields(cls):
+        if is_dataclass(f.default):
+            found += [(f"{f.name}.{leaf.name}", leaf) for leaf in fields(f.default)]
+        else:
+            found.append((f.name, f))
+    return found

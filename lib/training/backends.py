@@ -1,0 +1,188 @@
+"""Weights & Biases and TensorBoard: what the tracker writes, to be watched there as well, if the user asks."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from lib.config import RunConfig
+from lib.support.errors import UserError, suggestion
+
+PROJECT = "grokking"  # the project at W&B
+FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
+Row = Mapping[str, float | None]
+
+
+class Backend(Protocol):
+    """Takes the rows of one run from its beginning, also those logged before it was resumed."""
+
+    def log(self, step: int, values: dict[str, float]) -> None: ...
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The run came to its end."""
+
+    def close(self) -> None:
+        """It comes to an end here, finished or not; nothing is left running."""
+
+
+class TensorBoard:
+    """Scalars under their names in metrics.csv, in `<run>/tensorboard`; config and summary as texts.
+
+    Each session writes the file anew, so that it never holds a row that was lost with a killed process. "Relative"
+    on the time axis are seconds spent in training steps.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, rows: Sequence[Row]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        place = folder / "tensorboard"
+        for old in place.glob("events.out.tfevents.*"):
+            old.unlink()
+        # purge: a TensorBoard that is watching must forget what it has read of the old file
+        self.writer = SummaryWriter(str(place), purge_step=0 if rows else None)
+        self.begun = time.time() - (rows[-1]["time_s"] if rows else 0)
+        self.text("config", config.flat())
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step, walltime=self.begun + values["time_s"])
+        self.writer.flush()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self.text("summary", summary)
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def text(self, name: str, content: dict[str, Any]) -> None:
+        indented = json.dumps(content, indent=4).replace("\n", "\n    ")  # in Markdown: as it stands
+        self.writer.add_text(name, f"    {indented}", 0)
+
+
+class WandB:
+    """A run of the project, its id that of the config. Offline in `<run>/wandb`, unless WANDB_MODE says otherwise.
+
+    W&B takes each step once and in order, so `<run>/wandb/logged_step` tells a resumed run where to go on.
+    """
+
+    def __init__(self, folder: Path, config: RunConfig, rows: Sequence[Row]) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # else even offline it reports on itself
+        import wandb
+
+        self.wandb = wandb
+        try:
+            self.run = self.begin(folder, config, resumed=bool(rows))
+        except Exception:
+            self.end_process()
+            raise
+        for axis in ("time_s", "tokens"):  # to draw the others along; as curves of their own they tell nothing
+            self.run.define_metric(axis, hidden=True)
+        self.logged_step = folder / "wandb" / "logged_step"
+        self.exit_code = 1  # until it is finished
+        self.last = self.run.starting_step - 1
+        if rows and self.logged_step.exists():
+            with suppress(ValueError):  # cut off as it was written: then W&B itself drops what it has
+                self.last = max(self.last, int(self.logged_step.read_text()))
+
+    def begin(self, folder: Path, config: RunConfig, resumed: bool) -> Any:
+        quiet = {"silent": True, "console": "off"}
+        # of code and machine, env.json tells what a result depends on
+        bare = {"disable_git": True, "save_code": False, "x_disable_stats": True, "x_disable_meta": True}
+        patience = {"init_timeout": 30, "finish_timeout": 60}  # seconds that a lost connection may hold up a run
+        if self.wandb.run is None:
+            self.wandb.setup(self.wandb.Settings(**quiet))  # for what it says before the run has settings
+        return self.wandb.init(
+            project=PROJECT,
+            group=folder.parent.name,
+            id=config.id,
+            name=config.id,
+            dir=str(folder),
+            config=config.flat(),
+            mode=os.environ.get("WANDB_MODE") or "offline",
+            resume="allow" if resumed else None,  # a run that begins replaces the one before it
+            reinit="create_new",  # a run that the caller may have open stays as it is
+            settings=self.wandb.Settings(**quiet, **bare, **patience),
+        )
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        if step > self.last:
+            self.run.log(values, step=step)
+            self.logged_step.write_text(f"{step}\n")
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self.run.summary.update(summary)
+        self.exit_code = 0
+
+    def close(self) -> None:
+        self.run.finish(exit_code=self.exit_code)
+        self.end_process()
+
+    def end_process(self) -> None:
+        """End the process behind it, unless the caller has a run open that needs it too."""
+        if self.wandb.run is None:
+            self.wandb.teardown()
+
+
+KNOWN: dict[str, Callable[[Path, RunConfig, Sequence[Row]], Backend]] = {"wandb": WandB, "tensorboard": TensorBoard}
+
+
+def check_backends(names: Iterable[str]) -> None:
+    """Raises UserError if there is no such back end, or its package is not installed."""
+    for name in names:
+        if name not in KNOWN:
+            raise UserError(f"tracker = {name!r}: must be one of {', '.join(KNOWN)}{suggestion(name, KNOWN)}")
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:  # none, or a mere folder of that name, as W&B makes them
+            raise UserError(f"tracker = {name!r}: needs the package {name}; install it with: pip install {name}")
+
+
+class Backends:
+    """The back ends of one run, by name. One that fails is noted in the log and left; the run goes on."""
+
+    def __init__(self, names: Iterable[str], folder: Path, config: RunConfig, note: Callable[[str], None]) -> None:
+        check_backends(names)
+        self.names, self.folder, self.config, self.note = dict.fromkeys(names), folder, config, note
+        self.working: dict[str, Backend] = {}
+
+    @contextmanager
+    def opened(self, rows: Sequence[Row]) -> Iterator[None]:
+        """Ready for what comes after `rows`, and closed at the end, however it comes about."""
+        for name in self.names:
+            with self.noting_failure(name):
+                self.working[name] = KNOWN[name](self.folder, self.config, rows)
+        for row in rows:
+            self.log(row)
+        try:
+            yield
+        finally:
+            self.each(lambda backend: backend.close())
+            self.working = {}
+
+    def log(self, row: Row) -> None:
+        """Pass a row on, without what was not measured."""
+        values = {name: value for name, value in row.items() if value is not None and name != "step"}
+        self.each(lambda backend: backend.log(int(row["step"]), values))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self.each(lambda backend: backend.finish(summary))
+
+    def each(self, call: Callable[[Backend], None]) -> None:
+        for name, backend in list(self.working.items()):
+            with self.noting_failure(name):
+                call(backend)
+
+    @contextmanager
+    def noting_failure(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, SystemExit) as error:  # whatever it is, the run matters more; W&B may even exit
+            said = str(error).strip().partition("\n")[0]
+            self.note(f"{name} failed, the run goes on without it: {type(error).__name__}: {said}")
+            broken = self.working.pop(name, None)
+            with suppress(Exception, SystemExit):
+                if broken is not None:
+                    broken.close()

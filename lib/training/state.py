@@ -1,0 +1,82 @@
+"""What a run goes on from: state.pt holds all that the rest of it depends on, whole, however many train it.
+
+The order of the batches follows from the step.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from lib.language.networks import Network
+from lib.optim import Optimizer
+from lib.support.errors import UserError
+from lib.support.files import write_atomically
+from lib.training import distributed
+from lib.training.folder import STATE
+from lib.training.methods import Grokfast
+
+KEYS = {"step", "losses", "text", "time_s", "model", "optimizer", "rng", "cuda_rng"}
+DAMAGED = "damaged, or of another version; delete it to begin the run again"
+
+
+def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> None:
+    """Write the state, `rest` with it, from the first process. All must call: each may have a part of the weights."""
+    on_gpu = torch.cuda.get_rng_state() if next(model.parameters()).is_cuda else None
+    slow = [mean for method in optimizer.filters if isinstance(method, Grokfast) for mean in method.mean]
+    state = rest | {"model": model.state_dict(), "optimizer": optimizer.state_dict() | {"slow": slow}}
+    state |= {"rng": torch.get_rng_state(), "cuda_rng": on_gpu}
+    state = tree_map_only(Tensor, distributed.for_the_first, state)
+    if distributed.rank() == 0:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(folder / STATE, buffer.getvalue())
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The whole state; None if there is none. Raises UserError if it is damaged."""
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=distributed.size() > 1)
+        missing = KEYS - state.keys()
+    except Exception:  # whatever torch makes of a damaged file
+        missing = KEYS
+    if missing:
+        raise UserError(f"{path}: {DAMAGED}")
+    return state
+
+
+def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
+    """Put weights, optimiser and random numbers as they were. Raises UserError if they do not fit."""
+    try:
+        own = model.state_dict()
+        model.load_state_dict({name: distributed.shard_of(x, own[name]) for name, x in state["model"].items()})
+        optimizer.load_state_dict(shards_of(state["optimizer"], optimizer))
+        for method in optimizer.filters:
+            if isinstance(method, Grokfast):
+                method.mean = [mean.to(optimizer.parameters[0].device) for mean in state["optimizer"]["slow"]]
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] is not None and next(model.parameters()).is_cuda:
+            torch.cuda.set_rng_state(state["cuda_rng"])
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
+        raise UserError(f"{folder / 'state.pt'}: {DAMAGED}") from None
+
+
+def shards_of(stored: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """The optimiser's state with this process's shards of the moments instead of the whole moments."""
+    parts = []
+    for part, whole in zip(optimizer.parts, stored["parts"], strict=True):
+        parameters = [p for group in part.param_groups for p in group["params"]]
+        states = {
+            i: {name: x if name == "step" else distributed.shard_of(x, parameters[i]) for name, x in kept.items()}
+            for i, kept in whole["state"].items()
+        }
+        parts.append(whole | {"state": states})
+    return stored | {"parts": parts}

@@ -1,0 +1,82 @@
+"""Weights files: safetensors without pickle, with the config and the tokenizer as one JSON metadata key."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from lib.config import RunConfig
+from lib.language import networks, tokenizers
+from lib.language.networks import Network
+from lib.language.tokenizers import Tokenizer
+from lib.support.errors import UserError
+from lib.support.files import write_atomically
+from lib.training.distributed import for_the_first, rank
+from lib.training.folder import CONFIG, WEIGHTS, read_config
+
+
+def save_weights(
+    path: Path,
+    model: Network,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    step: int,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write the weights. One metadata key, because with several their order, and so the bytes, would vary.
+
+    Of several processes the first one writes, and all must call.
+    """
+    path.parent.mkdir(exist_ok=True)
+    about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
+    tensors = {name: for_the_first(tensor) for name, tensor in model.state_dict().items()}
+    if rank() == 0:
+        tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+        write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
+
+
+def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:
+    """The model, in evaluation mode, its tokenizer and its config, from a run folder or a weights file.
+
+    Raises UserError if there is no such file, it is damaged or foreign, or a config.json beside it does not fit.
+    """
+    path = Path(path)
+    file = path / WEIGHTS if path.is_dir() else path
+    if path.suffix == ".zip" or ((path / CONFIG).exists() and not file.exists()):
+        raise UserError(f"{path}: keeps no weights; train it again: python -m lib.train … --checkpoints FOLDER")
+    if not file.is_file():
+        raise UserError(f"{file}: no such weights file; must be a run folder with {WEIGHTS}, or such a file")
+    try:
+        with safe_open(file, framework="pt", device=device) as opened:
+            about = (opened.metadata() or {}).get("run")
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: not a whole safetensors file ({error})") from None
+    try:
+        about = json.loads(about or "")
+        config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{file}: not a weights file of this project: it does not name its config") from None
+    beside = file.parent / CONFIG
+    if beside.exists():
+        check_same(beside, config)
+    if not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise UserError(f"{file}: damaged: some weights are not finite numbers")
+    model = networks.make(config.model, tokenizer.vocab_size)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"{file}: its config does not fit its weights ({str(error).splitlines()[1].strip()[:150]})"
+        ) from None
+    return model.to(torch.device(device)).eval(), tokenizer, config
+
+
+def check_same(path: Path, config: RunConfig) -> None:
+    """Raises UserError, naming the first field, if the config.json at `path` is not `config`."""
+    stored = read_config(path).flat()
+    for name, value in config.flat().items():
+        if stored[name] != value:
+            raise UserError(f"{path}: {name} = {stored[name]!r} does not fit the weights; must be {value!r}")
