@@ -10,7 +10,6 @@ from typing import Any
 
 from lib.support.errors import UserError
 
-
 Tokenizer = Any  # one of these, or of lib/language/tokenizers.py
 
 

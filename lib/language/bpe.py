@@ -1,4 +1,4 @@
-"""Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) over bytes, as in GPT-2: a vocabulary learned from text.
+"""Byte-pair encoding over bytes (Sennrich et al. 2016, arXiv 1508.07909), as in GPT-2: a vocabulary learned from text.
 
 Text is cut into pieces that no merge crosses (GPT-2's pattern: a word with the space before it, digits, punctuation,
 white space), and each piece into bytes. Learning counts neighbours within the pieces and joins the most frequent pair
@@ -27,9 +27,9 @@ Pair = tuple[int, int]
 
 
 def blocks(path: Path) -> Iterator[str]:
-    """A text file in parts of about BLOCK characters, cut where it does not matter: its pieces are those of the whole.
+    """A text file in parts of about BLOCK characters, whose pieces together are the pieces of the whole text.
 
-    That is before a line break that follows something else than white space. Raises UserError if it is not UTF-8.
+    The text is cut before a line break that does not follow white space. Raises UserError if the file is not UTF-8.
     """
     with open(path, encoding="utf-8", newline="") as file:
         rest = ""
@@ -48,7 +48,7 @@ def blocks(path: Path) -> Iterator[str]:
 
 
 def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
-    """How often each piece occurs. The end of a text is cut out: it is no text, and nothing is joined across it."""
+    """How often each piece occurs. END is cut out, and nothing is joined across END."""
     counts: Counter[str] = Counter()
     for text in texts:
         for document in text.split(END):
@@ -129,10 +129,10 @@ def encoding(tokens: Iterable[bytes]) -> tiktoken.Encoding:
 
 
 class Separated:
-    """What tokenizers share that have END as one id after their own `tokens`: it is where a text begins and ends."""
+    """Base of tokenizers with one id for END, after their own `tokens`: END begins and ends a document."""
 
     tokens: tuple[str, ...]
-    begins: bool  # whether the documents that it was made for have their ends marked
+    begins: bool  # whether END stands between the documents of the training text, so that it can begin a sample
 
     @property
     def vocab_size(self) -> int:

@@ -128,7 +128,7 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, read again only if the file was written since."""
+    """The digest of a file, read again only if the file was written since."""
     written = path.stat()
     return digest_of(path, written.st_mtime_ns, written.st_size)
 
@@ -152,7 +152,7 @@ def load(config: DataConfig) -> Dataset:
 
 
 def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
-    """Raises UserError if a text of one's own is no longer what a run with these facts was trained on."""
+    """Raises UserError if a text file has changed since a run with these facts was trained."""
     path = Path(config.corpus)
     if config.corpus not in CORPORA and path.is_file() and facts["sha256"] != {"all": sha256(path)}:
         changed = f"data.corpus = {config.corpus!r}: has changed since a stored run was trained on it"
@@ -160,7 +160,7 @@ def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
 
 
 def read(config: DataConfig) -> Dataset:
-    """The same, with OSErrors as they come."""
+    """`load`, with OSErrors as they come."""
     paths = files(config.corpus)
     tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
     ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
@@ -171,7 +171,7 @@ def read(config: DataConfig) -> Dataset:
         ids, per_token = {"train": whole[:cut], "val": whole[cut:]}, dict.fromkeys(("train", "val"), per_token["all"])
     if config.train_tokens:
         ids["train"] = ids["train"][: config.train_tokens + 1]  # one more, to be predicted
-    # a token that never came would be a beginning that the network knows nothing of
+    # <bos> is END; a network that never read END in training must not be given one
     tokenizer = replace(tokenizer, begins=bool((ids["train"] == tokenizer.eos).any()))
     splits = {}
     for split, of_split in ids.items():
@@ -191,10 +191,9 @@ def read(config: DataConfig) -> Dataset:
 
 
 def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, float]:
-    """The loss (nats per token) of a model that knows how frequent each token is in the train split, and nothing else.
+    """The loss (nats per token) of a unigram model: the frequencies of the train split, with one added to each count.
 
-    Each token is counted once more than it occurs (Laplace), over the windows that are evaluated. What does not beat
-    it has learned nothing from what stands before.
+    The loss is over the evaluated windows. A network with a higher loss has learned nothing from the context.
     """
     ids, some = splits["train"].ids, 2**20  # of a mapped file, a part at a time
     parts = (np.bincount(ids[i : i + some], minlength=vocab_size) for i in range(0, len(ids), some))
@@ -208,9 +207,9 @@ def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, flo
 
 
 def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
-    """The tokenizer of a config; one with a vocabulary of its own learns it from the file `path`, once.
+    """The tokenizer of a config. A vocabulary of byte pairs is learned once from the file `path`.
 
-    The characters are those of `others` as well: whatever is not among them could not be encoded.
+    A vocabulary of characters holds those of `others` as well, so that every split can be encoded.
     """
     if config.tokenizer in VOCABULARIES:
         vocabulary = VOCABULARIES[config.tokenizer]
@@ -232,7 +231,7 @@ def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
 def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
     """The token ids of a file, (n,) uint16 or uint32, mapped from the cache; "<|endoftext|>" is one token.
 
-    Encoded on the first call, in blocks, so that neither text nor ids need fit into memory.
+    The first call encodes the file in blocks, so that neither text nor ids need fit into memory.
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     vocabulary = hashlib.sha256(json.dumps(tokenizers.to_dict(tokenizer)).encode()).hexdigest()

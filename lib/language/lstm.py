@@ -42,18 +42,17 @@ class LSTM(nn.Module):
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
 
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
-        What is right of a token never changes its logits, so padding needs no mask.
+        A later token never changes an earlier token's logits, so padding needs no mask.
 
-        With a `cache` the tokens are those that follow the `cache.past` read before, and the logits are what the full
-        forward gives at their positions; the cache then has read them, too. `lengths` must be None: the state after
-        padding is not that of the sequence.
+        With a `cache` the tokens continue the `cache.past` tokens read before, and the logits are what the full forward
+        gives at the new positions. `lengths` must then be None: the state after padding is not the sequence's.
         """
         return self.logits(self.states(tokens, lengths, last, cache))
 
     def states(
         self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
     ) -> Tensor:
-        """What the last layer says, (B, T, H), or (B, H) with `last=True`."""
+        """The last layer's output, (B, T, H), or (B, H) with `last=True`."""
         x = self.dropout(self.embed(tokens))
         if cache is None:
             states, _ = self.lstm(x)

@@ -39,12 +39,12 @@ class Job:
 class Pool:
     """Trains configs into folders, `workers` at a time; with `fresh`, each folder is emptied as its run begins.
 
-    Written here because concurrent.futures gives up the whole pool when one worker is killed.
+    This pool survives a killed worker; concurrent.futures gives up the whole pool.
     """
 
     def __init__(self, device: str, workers: int, fresh: bool, backends: Sequence[str] = ()) -> None:
         self.device, self.workers, self.fresh, self.backends = device, workers, fresh, backends
-        # a forked worker has torch imported already; platforms without it start each worker afresh
+        # a forked worker has torch imported already; platforms without a fork server start each worker afresh
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context = multiprocessing.get_context(method)
         # what glibc reads as a worker starts: memory in large pages, a few per cent faster
@@ -53,7 +53,7 @@ class Pool:
             from multiprocessing.forkserver import ensure_running  # not on Windows
 
             self.context.set_forkserver_preload(["lib.runs.preload"])
-            with deaf_to_interrupts():  # as the server is born, and stays; its workers listen when they train
+            with deaf_to_interrupts():  # the server inherits this; a worker listens again once it trains
                 ensure_running()
         self.tries: dict[Path, int] = {}
         self.seconds = self.sequences = 0.0  # of the runs that are done
@@ -127,7 +127,7 @@ class Pool:
         return False
 
     def overview(self, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
-        """How many runs are done, and how long the others will take if they need the time of those, per sequence."""
+        """How many runs are done, and how long the others take at the pace of these, per sequence."""
         counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
         if self.sequences:
             pace, now = self.seconds / self.sequences, time.monotonic()
@@ -163,21 +163,21 @@ class Pool:
 
 
 def length(config: RunConfig) -> int:
-    """Sequences that pass through a layer, at most, or windows' tokens: the measure of how long a run takes."""
+    """Sequences, or tokens of a corpus, that pass through a layer at most: a measure of how long a run takes."""
     return config.train.max_steps * config.train.batch_size * config.model.n_layers * max(1, config.data.window)
 
 
 def work(config: RunConfig, folder: Path, device: str, errors: Connection, backends: Sequence[str] = ()) -> None:
-    """What a worker process does: train one run, and send None or what went wrong."""
+    """The main function of a worker: trains one run, then sends None or an error message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # until training begins; from then on it stops between two steps
     parent = multiprocessing.parent_process()
-    if parent is not None:  # never train on without a parent: its successor will take the run up again
+    if parent is not None:  # never train on without a parent: another pool may resume the run
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
     try:
         train(config, folder, device, backends=backends)
         errors.send(divergence(read_json(folder / SUMMARY)))
     except UserError as error:
         errors.send(str(error))
-    except Exception as error:  # a defect of ours: the parent reports it, the other runs go on
+    except Exception as error:  # a defect of the library: the parent reports the error, the other runs go on
         errors.send(f"{type(error).__name__}: {error}")
         raise

@@ -1,4 +1,4 @@
-"""Weights & Biases and TensorBoard: what the tracker writes, to be watched there as well, if the user asks."""
+"""Weights & Biases and TensorBoard, if the user asks for them: each gets the rows that the tracker writes."""
 
 import json
 import os
@@ -12,28 +12,28 @@ from typing import Any, Protocol
 from lib.config import RunConfig
 from lib.support.errors import UserError, suggestion
 
-PROJECT = "grokking"  # the project at W&B
+PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
 Row = Mapping[str, float | None]
 
 
 class Backend(Protocol):
-    """Takes the rows of one run from its beginning, also those logged before it was resumed."""
+    """Takes all rows of one run, also those from before the run was resumed."""
 
     def log(self, step: int, values: dict[str, float]) -> None: ...
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """The run came to its end."""
+        """The run has ended."""
 
     def close(self) -> None:
-        """It comes to an end here, finished or not; nothing is left running."""
+        """The session ends, whether the run is finished or not; no process is left behind."""
 
 
 class TensorBoard:
     """Scalars under their names in metrics.csv, in `<run>/tensorboard`; config and summary as texts.
 
-    Each session writes the file anew, so that it never holds a row that was lost with a killed process. "Relative"
-    on the time axis are seconds spent in training steps.
+    Each session writes the file anew, so that the file never holds a row that was lost with a killed process.
+    TensorBoard's "relative" time axis counts seconds in training steps.
     """
 
     def __init__(self, folder: Path, config: RunConfig, rows: Sequence[Row]) -> None:
@@ -64,9 +64,9 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of the project, its id that of the config. Offline in `<run>/wandb`, unless WANDB_MODE says otherwise.
+    """A run of the W&B project, with the config's id. Offline in `<run>/wandb`, unless WANDB_MODE says otherwise.
 
-    W&B takes each step once and in order, so `<run>/wandb/logged_step` tells a resumed run where to go on.
+    W&B takes each step once and in order, so `<run>/wandb/logged_step` holds the last step that was passed on.
     """
 
     def __init__(self, folder: Path, config: RunConfig, rows: Sequence[Row]) -> None:
@@ -141,7 +141,7 @@ def check_backends(names: Iterable[str]) -> None:
 
 
 class Backends:
-    """The back ends of one run, by name. One that fails is noted in the log and left; the run goes on."""
+    """The back ends of one run, by name. A back end that fails is noted in train.log and dropped; the run goes on."""
 
     def __init__(self, names: Iterable[str], folder: Path, config: RunConfig, note: Callable[[str], None]) -> None:
         check_backends(names)
@@ -150,7 +150,7 @@ class Backends:
 
     @contextmanager
     def opened(self, rows: Sequence[Row]) -> Iterator[None]:
-        """Ready for what comes after `rows`, and closed at the end, however it comes about."""
+        """Opens the back ends with `rows`, and closes them however the run ends."""
         for name in self.names:
             with self.noting_failure(name):
                 self.working[name] = KNOWN[name](self.folder, self.config, rows)
@@ -163,7 +163,7 @@ class Backends:
             self.working = {}
 
     def log(self, row: Row) -> None:
-        """Pass a row on, without what was not measured."""
+        """Pass a row on, without its empty columns."""
         values = {name: value for name, value in row.items() if value is not None and name != "step"}
         self.each(lambda backend: backend.log(int(row["step"]), values))
 

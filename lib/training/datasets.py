@@ -1,4 +1,4 @@
-"""The data set of a config, and whether a config's parts go together."""
+"""The data set of a config, and whether model and training fit the data."""
 
 from collections.abc import Iterable
 

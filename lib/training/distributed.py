@@ -1,8 +1,9 @@
 """One run trained by several processes, each on its share of every batch: `torchrun --nproc_per_node N -m lib.train …`.
 
-Every process makes the same steps and comes to the same evaluations; the first one writes. Each holds the whole network
-(DDP, Li et al. 2020, arXiv 2006.15704) or, with `--shard`, its part of every weight, gradient and moment, and a block's
-weights as a whole only while it computes (FSDP, Zhao et al. 2023, arXiv 2304.11277): for a network that does not fit.
+All processes take the same steps and come to the same evaluations; rank 0 writes. Each process holds the whole network
+(DDP, Li et al. 2020, arXiv 2006.15704). With `--shard` a process holds its shard of every weight, gradient and moment,
+and a block's whole weights only while the block computes (FSDP, Zhao et al. 2023, arXiv 2304.11277). So a network can
+be trained that does not fit into one device.
 """
 
 import os
@@ -26,39 +27,46 @@ from lib.support.errors import UserError
 from lib.support.files import sole_use
 from lib.training.folder import CONFIG, METRICS, STATE
 
-NEEDED = (CONFIG, METRICS)  # what a process must have of a run to go on with it, beside its state
-
-
-def launched() -> bool:
-    """Whether torchrun began this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1
-
 
 def rank() -> int:
-    return dist.get_rank() if together() else 0
+    return dist.get_rank() if connected() else 0
 
 
 def size() -> int:
-    return dist.get_world_size() if together() else 1
+    """The number of processes."""
+    return dist.get_world_size() if connected() else 1
 
 
-def together() -> bool:
-    """Whether this process is connected with others."""
+def connected() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
 def all_reduce(x: Tensor) -> Tensor:
     """The sum of `x` over the processes."""
-    if together():
+    if connected():
         x = x.clone()
         dist.all_reduce(x)
     return x
 
 
+def broadcast(x: Tensor) -> Tensor:
+    """`x` of rank 0, so that all processes decide alike."""
+    if connected():
+        x = x.clone()
+        dist.broadcast(x, 0)
+    return x
+
+
+def barrier() -> None:
+    """Wait until all processes have come here."""
+    if connected():
+        dist.barrier()
+
+
 @contextmanager
 def group(device: str) -> Iterator[None]:
-    """The processes that torchrun began, connected: by NCCL, each with a GPU of its own, or by gloo on CPUs."""
-    if not launched():
+    """Connects the processes that torchrun began: by NCCL, each with a GPU of its own, or by gloo on CPUs."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
     if device == "cuda":
@@ -71,12 +79,12 @@ def group(device: str) -> Iterator[None]:
 
 
 def parallelise(objective: Objective, device: str, shard: bool) -> nn.Module:
-    """`objective` on the device, in such a way that its backward averages the gradients of the processes.
+    """`objective` on the device; its backward pass averages the gradients over the processes.
 
-    With `shard`, `with_network` gathers the weights as the forward pass does. Blocks' matrices are gathered in the
-    precision of their products: a copy that autocast made would outlive the gathered ones.
+    With `shard`, `with_network` gathers the weights as the forward pass does. The blocks' matrices are gathered in the
+    precision of their products, since autocast's own copies would outlive the gathered matrices.
     """
-    if not together():
+    if not connected():
         return objective.to(device)
     if not shard:
         return DistributedDataParallel(objective.to(device))
@@ -88,9 +96,9 @@ def parallelise(objective: Objective, device: str, shard: bool) -> nn.Module:
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in objective.network.blocks:
         for norm in (block.attention_norm, block.feed_forward_norm):
-            fully_shard(norm, mesh=mesh)  # in float32, as autocast leaves it
-        fully_shard(block, mesh=mesh, mp_policy=policy)  # keeps this process's part
-    # the rest, too, is in parts again whenever the optimiser or a file wants the parameters
+            fully_shard(norm, mesh=mesh)  # in float32, as autocast leaves norms
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    # the rest, too, is sharded again whenever the optimiser or a file reads the parameters
     fully_shard(objective, mesh=mesh, reshard_after_forward=True)
     register_fsdp_forward_method(objective, "with_network")
     return objective
@@ -102,8 +110,7 @@ class SharedLoop(Loop):
     def __init__(self, shared: nn.Module, *args: Any) -> None:
         """shared: the objective as `parallelise` made it; args: those of Loop."""
         super().__init__(*args)
-        self.shared = shared
-        self.replicated = isinstance(shared, DistributedDataParallel)
+        self.shared, self.replicated = shared, isinstance(shared, DistributedDataParallel)
 
     @property
     def described(self) -> str:
@@ -113,7 +120,7 @@ class SharedLoop(Loop):
         return super().batch_rows()[rank() :: size()]
 
     def shares(self, parts: list[Batch]) -> list[Tensor | float]:
-        """The same, times the processes: gradients are averaged over these."""
+        """Each part's share of the whole batch, times the number of processes, over which gradients are averaged."""
         scored = torch.stack([(part.targets != IGNORE).sum() for part in parts]).float()
         return list(scored / all_reduce(scored.sum()) * size())
 
@@ -139,7 +146,7 @@ class SharedLoop(Loop):
 
 @contextmanager
 def same_logits(network: nn.Module) -> Iterator[None]:
-    """All processes see the first one's logits, so that all draw the same sample."""
+    """All processes see the logits of rank 0, so that all draw the same sample."""
     hook = network.register_forward_hook(lambda module, args, logits: broadcast(logits))
     try:
         yield
@@ -148,43 +155,40 @@ def same_logits(network: nn.Module) -> Iterator[None]:
 
 
 def seed_dropout(seed: int, step: int) -> None:
-    """Other dropout in each further process than in the first, from a saved step on; the same if resumed there."""
+    """Gives each rank above 0 a dropout stream of its own from a saved step on, the same if resumed at that step."""
     if rank():
         torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank())
 
 
 def check_shard(config: RunConfig) -> None:
-    """Raises UserError if the weights of a run cannot be spread over the processes that there are.
+    """Raises UserError if the weights of a run cannot be sharded over the processes that there are.
 
-    Fused SGD and Muon's products are not made for parts of a matrix; equations take the fast path, which is not either.
+    Fused SGD and Muon's products are not made for shards of a matrix, and neither is the fast path of equations.
     """
     if size() == 1:
         raise UserError("--shard: needs several processes: torchrun --nproc_per_node N -m lib.train … --shard")
-    for name, value, allowed in (
-        ("data.task", config.data.task, ("corpus",)),
-        ("model.kind", config.model.kind, ("transformer",)),
-        ("optim.name", config.optim.name, ("adam", "adamw")),
-        ("optim.grokfast", config.optim.grokfast, (0.0,)),
-        ("optim.orthogonal", config.optim.orthogonal, (False,)),
-        ("train.precision", config.train.precision, ("float32", "bfloat16")),
+    values = config.flat()
+    for name, allowed in (
+        ("data.task", ("corpus",)),
+        ("model.kind", ("transformer",)),
+        ("optim.name", ("adam", "adamw")),
+        ("optim.grokfast", (0.0,)),
+        ("optim.orthogonal", (False,)),
+        ("train.precision", ("float32", "bfloat16")),
     ):
-        if value not in allowed:
-            raise UserError(f"{name} = {value!r}: must be {' or '.join(map(repr, allowed))} with --shard")
+        if values[name] not in allowed:
+            raise UserError(f"{name} = {values[name]!r}: must be {' or '.join(map(repr, allowed))} with --shard")
 
 
-def whole(x: Tensor) -> Tensor:
-    """A tensor of which each process has a part, in one piece; any other as it is. All processes must ask."""
-    return x.full_tensor() if hasattr(x, "full_tensor") else x
-
-
-def for_the_first(x: Tensor) -> Tensor | None:
-    """The same on the CPU, for the first process only."""
-    x = whole(x)
+def gather(x: Tensor) -> Tensor | None:
+    """A whole tensor on the CPU of rank 0, gathered if each process holds a shard of it. All processes must call."""
+    if hasattr(x, "full_tensor"):
+        x = x.full_tensor()
     return x.cpu() if rank() == 0 else None
 
 
 def shard_of(x: Tensor, parameter: Tensor) -> Tensor:
-    """This process's shard of a whole tensor of the parameter's shape, if the parameter is sharded; else as it is."""
+    """This process's shard of a whole tensor of the parameter's shape; the whole tensor if nothing is sharded."""
     if not hasattr(parameter, "full_tensor"):
         return x
     from torch.distributed.tensor import distribute_tensor
@@ -193,17 +197,9 @@ def shard_of(x: Tensor, parameter: Tensor) -> Tensor:
     return distribute_tensor(here, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def broadcast(x: Tensor) -> Tensor:
-    """`x` as the first process has it, so that all decide alike."""
-    if together():
-        x = x.clone()
-        dist.broadcast(x, 0)
-    return x
-
-
 @contextmanager
 def place(folder: Path) -> Iterator[Path]:
-    """Where this process writes: the first one into `folder`, which is locked; others into a copy that is dropped.
+    """Where this process writes: rank 0 into `folder`, which is locked; others into a copy that is dropped.
 
     Raises UserError if the folder cannot be used.
     """
@@ -213,16 +209,10 @@ def place(folder: Path) -> Iterator[Path]:
                 barrier()  # until the others have their copy
                 yield folder
             return
-        for name in NEEDED:
+        for name in (CONFIG, METRICS):
             if (folder / name).exists():
                 shutil.copy(folder / name, copy)
-        if (folder / STATE).exists():  # large; the first process replaces it after all have made a step
+        if (folder / STATE).exists():  # large; rank 0 replaces it after all have made a step
             Path(copy, STATE).symlink_to((folder / STATE).resolve())
         barrier()
         yield Path(copy)
-
-
-def barrier() -> None:
-    """Wait for the other processes to come here."""
-    if together():
-        dist.barrier()

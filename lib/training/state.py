@@ -1,6 +1,6 @@
-"""What a run goes on from: state.pt holds all that the rest of it depends on, whole, however many train it.
+"""state.pt, from which a run resumes: weights, optimiser state, random states, and the step.
 
-The order of the batches follows from the step.
+The tensors in the file are whole, whatever the number of processes. The order of the batches follows from the step.
 """
 
 import io
@@ -24,12 +24,12 @@ DAMAGED = "damaged, or of another version; delete it to begin the run again"
 
 
 def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> None:
-    """Write the state, `rest` with it, from the first process. All must call: each may have a part of the weights."""
+    """Write the state and `rest` from rank 0. All processes must call: each may hold a shard of the weights."""
     on_gpu = torch.cuda.get_rng_state() if next(model.parameters()).is_cuda else None
     slow = [mean for method in optimizer.filters if isinstance(method, Grokfast) for mean in method.mean]
     state = rest | {"model": model.state_dict(), "optimizer": optimizer.state_dict() | {"slow": slow}}
     state |= {"rng": torch.get_rng_state(), "cuda_rng": on_gpu}
-    state = tree_map_only(Tensor, distributed.for_the_first, state)
+    state = tree_map_only(Tensor, distributed.gather, state)
     if distributed.rank() == 0:
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -37,7 +37,7 @@ def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> Non
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The whole state; None if there is none. Raises UserError if it is damaged."""
+    """The whole state; None if there is no file. Raises UserError if the file is damaged."""
     path = folder / STATE
     if not path.exists():
         return None
@@ -52,7 +52,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
-    """Put weights, optimiser and random numbers as they were. Raises UserError if they do not fit."""
+    """Restore weights, optimiser and random states. Raises UserError if the state does not fit the run."""
     try:
         own = model.state_dict()
         model.load_state_dict({name: distributed.shard_of(x, own[name]) for name, x in state["model"].items()})

@@ -14,72 +14,55 @@ from lib.support.errors import UserError
 from lib.support.files import write_atomically, write_json
 from lib.support.machine import environment
 from lib.support.processes import Clock
+from lib.training import folder as files
 from lib.training.backends import Backends
-from lib.training.folder import (
-    ANSWERS,
-    CONFIG,
-    ENVIRONMENT,
-    LOG,
-    METRICS,
-    SAMPLES,
-    STATE,
-    SUMMARY,
-    columns,
-    line,
-    read_answers,
-    read_config,
-    read_json,
-    read_metrics,
-)
 
 
 class ExperimentTracker:
     """Owns a run folder: config.json and env.json at the start, a row of metrics.csv per evaluation, train.log.
 
-    `clock` counts the seconds spent in training steps, over all sessions of the run; evaluations are left out.
-    `backends` are the names of the back ends that get the rows as well (lib/training/backends.py).
+    `clock` counts the seconds in training steps, over all sessions of the run; evaluations are left out. The back ends
+    named in `backends` get the rows as well (lib/training/backends.py).
     """
 
     def __init__(self, folder: Path, config: RunConfig, device: str, backends: Sequence[str] = ()) -> None:
-        self.folder = folder
-        self.columns = columns(config)
+        self.folder, self.columns = folder, files.columns(config)
         self.rows: list[Row] = []
         self.clock = Clock()
         self.backends = Backends(backends, folder, config, self.note)
-        stored = folder / CONFIG
-        if stored.exists() and read_config(stored) != config:
+        stored = folder / files.CONFIG
+        if stored.exists() and files.read_config(stored) != config:
             raise UserError(f"{folder}: holds a run of another config; choose another folder")
         try:
             write_json(stored, config.to_dict())
-            (folder / SUMMARY).unlink(missing_ok=True)  # what is being trained is not finished
-            if not (folder / ENVIRONMENT).exists():
-                write_json(folder / ENVIRONMENT, environment(device))
+            (folder / files.SUMMARY).unlink(missing_ok=True)  # a run in training is not finished
+            if not (folder / files.ENVIRONMENT).exists():
+                write_json(folder / files.ENVIRONMENT, environment(device))
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
     def rewind(self, step: int, time_s: float) -> None:
         """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`.
 
-        Raises UserError if there are no rows, or damaged ones.
+        Raises UserError if the rows are missing or damaged.
         """
-        path = self.folder / METRICS
+        path = self.folder / files.METRICS
         try:
-            self.rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
+            self.rows = [row for row in files.read_metrics(self.folder) if row["step"] <= step]
         except (OSError, ValueError, TypeError, csv.Error):
             self.rows = []
         if not self.rows:
             raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again")
         self.clock.counted = time_s
-        lines = map(line, [list(self.columns), *map(self.cells, self.rows)])
-        write_atomically(path, "".join(lines))
+        write_atomically(path, "".join(map(files.line, [list(self.columns), *map(self.cells, self.rows)])))
 
     def add_row(self, metrics: Row) -> Row:
         """Append a row; columns not given stay empty. Returns the row as it can be read back: to seven digits."""
         metrics = metrics | {"time_s": round(self.clock.seconds, 3)}
         row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in self.columns}
-        with open(self.folder / METRICS, "a" if self.rows else "w", encoding="utf-8") as file:
-            head = "" if self.rows else line(list(self.columns))
-            file.write(head + line(self.cells(row)))
+        with open(self.folder / files.METRICS, "a" if self.rows else "w", encoding="utf-8") as file:
+            head = "" if self.rows else files.line(list(self.columns))
+            file.write(head + files.line(self.cells(row)))
         self.rows.append(row)
         self.backends.log(row)
         return row
@@ -89,8 +72,8 @@ class ExperimentTracker:
 
     def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
         """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""
-        path = self.folder / ANSWERS
-        kept = read_answers(path.read_bytes()) if path.exists() else {}
+        path = self.folder / files.ANSWERS
+        kept = files.read_answers(path.read_bytes()) if path.exists() else {}
         before = kept.get("step", np.empty(0, int)) < step  # a resumed run may come to this step again
         now = {"step": np.array(step)} | answers
         grown = {name: np.stack([*kept[name][before], row]) if kept else row[None] for name, row in now.items()}
@@ -100,19 +83,19 @@ class ExperimentTracker:
 
     def keep_sample(self, step: int, text: str) -> None:
         """Add a text that the network wrote at a step to samples.json."""
-        path = self.folder / SAMPLES
-        kept = read_json(path) if path.exists() else []
+        path = self.folder / files.SAMPLES
+        kept = files.read_json(path) if path.exists() else []
         before = [sample for sample in kept if sample["step"] < step]  # a resumed run may come to this step again
         write_json(path, [*before, {"step": step, "text": text}])
 
     def note(self, text: str) -> None:
         """A line in train.log, after the seconds trained so far."""
-        with open(self.folder / LOG, "a", encoding="utf-8") as file:
+        with open(self.folder / files.LOG, "a", encoding="utf-8") as file:
             file.write(f"{self.clock.seconds:9.1f} s  {text}\n")
 
     def finish(self, summary: dict[str, Any], keep_state: bool) -> None:
         """Write summary.json, which marks the run as finished."""
-        write_json(self.folder / SUMMARY, summary)
+        write_json(self.folder / files.SUMMARY, summary)
         self.backends.finish(summary)
         if not keep_state:
-            (self.folder / STATE).unlink(missing_ok=True)
+            (self.folder / files.STATE).unlink(missing_ok=True)

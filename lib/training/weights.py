@@ -13,7 +13,7 @@ from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.support.errors import UserError
 from lib.support.files import write_atomically
-from lib.training.distributed import for_the_first, rank
+from lib.training.distributed import gather, rank
 from lib.training.folder import CONFIG, WEIGHTS, read_config
 
 
@@ -25,22 +25,22 @@ def save_weights(
     step: int,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write the weights. One metadata key, because with several their order, and so the bytes, would vary.
+    """Write the weights from rank 0; all processes must call.
 
-    Of several processes the first one writes, and all must call.
+    The file has one metadata key: the order of several keys, and so the bytes, would vary.
     """
     path.parent.mkdir(exist_ok=True)
     about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
-    tensors = {name: for_the_first(tensor) for name, tensor in model.state_dict().items()}
+    tensors = {name: gather(tensor) for name, tensor in model.state_dict().items()}
     if rank() == 0:
         tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
         write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:
-    """The model, in evaluation mode, its tokenizer and its config, from a run folder or a weights file.
+    """The model in evaluation mode, its tokenizer and its config, from a run folder or a weights file.
 
-    Raises UserError if there is no such file, it is damaged or foreign, or a config.json beside it does not fit.
+    Raises UserError if the file is missing, damaged or foreign, or if the config.json beside the file does not fit.
     """
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
