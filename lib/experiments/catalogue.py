@@ -3,54 +3,32 @@
 from collections.abc import Callable
 
 from lib.config import RunConfig
-from lib.experiments import ablation, arithmetic, language
+from lib.experiments import ablation as a
+from lib.experiments import arithmetic as n
+from lib.experiments import language as l
 
 
 def by_name(*experiments: Callable[[], list[RunConfig]]) -> dict[str, Callable[[], list[RunConfig]]]:
     return {experiment.__name__: experiment for experiment in experiments}
 
 
-ARITHMETIC = by_name(
-    arithmetic.memorize,
-    arithmetic.memorize_masked,
-    arithmetic.memorize_lr,
-    arithmetic.memorize_context,
-    arithmetic.memorize_batch,
-    arithmetic.grokking,
-    arithmetic.grokking_init,
-    arithmetic.grokking_slow,
-    arithmetic.add_sub_tuning,
-    arithmetic.add_sub,
-    arithmetic.add_sub_characters_tuning,
-    arithmetic.add_sub_characters,
-    arithmetic.add_sub_adam,
-    ablation.ablation,
-    ablation.ablation_two_layers,
-    ablation.ablation_delayed,
-    ablation.methods_tuning,
-    ablation.methods,
-    ablation.recipe_tuning,
-    ablation.recipe_parts,
-    ablation.recipe,
-    ablation.recipe_splits,
-    ablation.mechanism,
-    ablation.isomorphism,
+# fmt: off
+ARITHMETIC = by_name(  # in the order of the notebooks
+    n.memorize, n.memorize_masked, n.memorize_lr, n.memorize_context, n.memorize_batch,
+    n.grokking, n.grokking_init, n.grokking_slow,
+    n.add_sub_tuning, n.add_sub, n.add_sub_characters_tuning, n.add_sub_characters, n.add_sub_adam,
+    a.ablation, a.ablation_two_layers, a.ablation_delayed, a.methods_tuning, a.methods,
+    a.recipe_tuning, a.recipe_parts, a.recipe, a.recipe_splits, a.mechanism, a.isomorphism,
 )
 LANGUAGE = by_name(
-    language.lstm_vs_gpt,
-    language.lstm_vs_gpt_tuning,
-    language.lstm_vs_gpt_tuned,
-    language.lstm_vs_gpt_deeper,
-    language.tinystories,
-    language.gpt2_small,
-    language.gpt2_challenges,
+    l.lstm_vs_gpt, l.lstm_vs_gpt_tuning, l.lstm_vs_gpt_tuned, l.lstm_vs_gpt_deeper,
+    l.tinystories, l.gpt2_small, l.gpt2_challenges,
 )
-ON_A_GPU = by_name(  # the assignments' own sizes, of which no run is stored
-    language.lstm_vs_gpt_paper, language.tinystories_paper, language.gpt2_medium, language.gpt2_large
-)
+# fmt: on
+ON_A_GPU = by_name(l.lstm_vs_gpt_paper, l.tinystories_paper, l.gpt2_medium, l.gpt2_large)  # no run is stored
 STORED = ARITHMETIC | LANGUAGE
 EXPERIMENTS = STORED | ON_A_GPU
 
 BY_NAME_ONLY = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
-# what `make FRESH=1` trains again: not the trials either, whose outcome is in the configs of the others
+# what `make FRESH=1` trains again; trials are left out, whose outcome is in the configs of the others
 HOMEWORK = [name for name in ARITHMETIC if name not in BY_NAME_ONLY and not name.endswith("_tuning")]

@@ -9,6 +9,7 @@ import http.client
 import json
 import math
 import os
+import tomllib
 import urllib.request
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -32,58 +33,15 @@ VERSION = 2  # of how text is cut into pieces and pieces joined; another number,
 
 @dataclass(frozen=True)
 class Corpus:
-    """The files of a corpus by split, each with its SHA-256, and where they come from."""
+    """The files of a corpus by split, each with its SHA-256, and where they come from (corpora.toml)."""
 
     folder: str
-    files: dict[str, tuple[str, str]]  # split -> (name, SHA-256); "all": one file for all
-    origin: str | None  # an address, to which a name is added; None: to be had from nowhere as one file
+    files: dict[str, tuple[str, str]]
+    origin: str | None = None
 
 
-CORPORA = {
-    "wikitext2": Corpus(
-        "wikitext2",
-        {
-            "train": ("train.txt", "9e9fa1ad55b1c2c95b08e37dd8e653f638fac2c6de904b79e813611eefbc985f"),
-            "val": ("valid.txt", "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"),
-            "test": ("test.txt", "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"),
-        },
-        "https://raw.githubusercontent.com/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8"
-        "/word_language_model/data/wikitext-2/",
-    ),
-    "tinystories": Corpus(
-        "tinystories",
-        {
-            "train": ("train.txt", "8e35bf438a3892538a83d6f7ffd8154d9612cd38b70e4a3796f3f51c122cf94c"),
-            "val": ("valid.txt", "baf76acd07c561f1229b675533dd424e990941355b947d457f370618ece69bfb"),
-        },
-        None,
-    ),
-    "tinyshakespeare": Corpus(
-        "tinyshakespeare",
-        {"all": ("input.txt", "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed")},
-        "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e"
-        "/data/tinyshakespeare/",
-    ),
-}
-VOCABULARIES = {
-    "gpt2": Corpus(
-        "gpt2_bpe",
-        {
-            "merges": ("vocab.bpe", "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
-            "ids": ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
-        },
-        "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/",
-    ),
-    "gpt1": Corpus(
-        "gpt1_bpe",
-        {
-            "ids": ("encoder_bpe_40000.json", "fdf49b19e7de236852091da09b84a7a3cd5e7b0e79916376cf45f6b8127b8078"),
-            "merges": ("vocab_40000.bpe", "0ea9b51ae695073cd871e0358f7016311d671a7ff3963e367d5236522f294725"),
-        },
-        "https://raw.githubusercontent.com/openai/finetune-transformer-lm/a69b5c43b0452462890bca8ff92fb75dee9290cf"
-        "/model/",
-    ),
-}
+KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+CORPORA, VOCABULARIES = ({name: Corpus(**of) for name, of in KNOWN[k].items()} for k in ("corpora", "vocabularies"))
 
 
 def files(name: str) -> dict[str, Path]:

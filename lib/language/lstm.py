@@ -33,11 +33,7 @@ class LSTM(nn.Module):
         return LSTMCache(self.config, batch_size, self.embed.weight)
 
     def forward(
-        self,
-        tokens: Tensor,
-        lengths: Tensor | None = None,
-        last: bool = False,
-        cache: "LSTMCache | None" = None,
+        self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
     ) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
 

@@ -1,7 +1,7 @@
 """Checked config fields: typed values, also from text, and dotted names for the fields of nested sections."""
 
 import typing
-from dataclasses import asdict, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
 from lib.support.errors import UserError, suggestion
@@ -40,12 +40,13 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
     raise UserError(f"{name} = {value!r}: must be {allowed}")
 
 
+@dataclass(frozen=True)
 class Section:
     """Base of the four sections of a config: checks the type of each field, then what `check` demands."""
 
     def __post_init__(self) -> None:
         kinds = typing.get_type_hints(type(self))
-        for f in fields(self):  # type: ignore[arg-type]
+        for f in fields(self):
             value = coerce(f"{self.section()}.{f.name}", getattr(self, f.name), kinds[f.name])
             object.__setattr__(self, f.name, value)
         self.check()
@@ -61,28 +62,28 @@ class Section:
             raise UserError(f"{self.section()}.{field} = {getattr(self, field)!r}: must be {allowed}")
 
 
+@dataclass(frozen=True)
 class Nested:
     """Base of a config made of sections: each field has a dotted name, such as `optim.lr`."""
 
     @classmethod
     def options(cls) -> dict[str, str]:
         """Every field by its dotted name, with its help text, its choices, and its default."""
+        sections = [(f"{f.name}.", fields(f.default)) if is_dataclass(f.default) else ("", (f,)) for f in fields(cls)]
         told = {}
-        for name, f in leaves(cls):
+        for prefix, f in ((prefix, f) for prefix, of_section in sections for f in of_section):
             choices = f"; one of {', '.join(typing.get_args(f.type))}" if typing.get_args(f.type) else ""
             default = str(f.default).lower() if isinstance(f.default, bool) else str(f.default)
-            told[name] = f"{f.metadata['help']}{choices} (default: {default})"
+            told[prefix + f.name] = f"{f.metadata['help']}{choices} (default: {default})"
         return told
 
     def flat(self) -> dict[str, Any]:
         """All fields by dotted name."""
-        stored = self.to_dict()
-        return {name: stored[name.partition(".")[0]][leaf] if (leaf := name.partition(".")[2]) else stored[name]
-                for name, _ in leaves(type(self))}  # fmt: skip
+        return flatten(self.to_dict())
 
     def override(self, changes: dict[str, Any]) -> Self:
         """A copy with fields set by dotted name, e.g. {"optim.lr": 3e-3, "seed": 1}; values may be text."""
-        known = self.options()
+        known = self.flat()
         parts: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             if name not in known:
@@ -90,32 +91,22 @@ class Nested:
             section, _, leaf = name.rpartition(".")
             parts.setdefault(section, {})[leaf] = value
         top = parts.pop("", {})
-        return replace(self, **{s: replace(getattr(self, s), **v) for s, v in parts.items()}, **top)  # type: ignore[type-var]
+        return replace(self, **{name: replace(getattr(self, name), **part) for name, part in parts.items()}, **top)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload]
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Any) -> Self:
         """The config of a `config.json`; raises UserError on unknown fields and bad values."""
         if not isinstance(stored, dict):
-            raise UserError(f"config: must be an object with the fields {', '.join(f.name for f in fields(cls))}")  # type: ignore[arg-type]
-        sections = {f.name for f in fields(cls) if is_dataclass(f.default)}  # type: ignore[arg-type]
-        changes: dict[str, Any] = {}
-        for key, value in stored.items():
-            if key in sections and isinstance(value, dict):
-                changes |= {f"{key}.{leaf}": v for leaf, v in value.items()}
-            else:
-                changes[key] = value
-        return cls().override(changes)
+            raise UserError(f"config: must be an object with the fields {', '.join(f.name for f in fields(cls))}")
+        return cls().override(flatten(stored))
 
 
-def leaves(cls: type) -> list[tuple[str, Any]]:
-    """The fields of a config and of its sections, each with its dotted name."""
-    found = []
-    for f in fields(cls):
-        if is_dataclass(f.default):
-            found += [(f"{f.name}.{leaf.name}", leaf) for leaf in fields(f.default)]
-        else:
-            found.append((f.name, f))
-    return found
+def flatten(nested: dict[str, Any]) -> dict[str, Any]:
+    """The values of a dictionary of dictionaries by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= {f"{key}.{leaf}": v for leaf, v in value.items()} if isinstance(value, dict) else {key: value}
+    return flat

@@ -118,10 +118,9 @@ class Trainer:
             given = {name: likeliest_tokens(self.objective, split) for name, split in self.data.splits.items()}
             self.tracker.keep_answers(step, {name: ids.numpy() for name, ids in given.items()})
         if self.config.train.prompt:
-            options = {"temperature": 0.8, "seed": 0}
             prompt = (self.data.tokenizer, self.config.train.prompt, SAMPLE_TOKENS)
             with distributed.same_logits(self.model):
-                [text] = self.objective.with_network(sample, *prompt, **options)
+                [text] = self.objective.with_network(sample, *prompt, temperature=0.8, seed=0)
             self.tracker.keep_sample(step, text)
         if self.config.train.keep_weights and (step in self.weight_steps or at_end):
             self.save_weights(f"{SNAPSHOTS}/{step}.safetensors", torch.float16)
@@ -131,42 +130,39 @@ class Trainer:
         return self.loop.step * self.config.train.batch_size * self.config.data.window
 
     def finish(self, diverged_at: int | None = None) -> None:
-        """Write summary.json. A diverged run is finished too; it keeps the state of its last good evaluation."""
+        """Write summary.json. A diverged run is finished too, and keeps the state of its last good evaluation."""
         self.tracker.clock.stop()
         step, rows, seconds = self.loop.step, self.tracker.rows, self.tracker.clock.seconds
         if not rows:
             raise UserError(f"{self.folder}: the loss is not finite before the first step; see model.init_scale")
         steps = [int(row["step"]) for row in rows]
+        test = [row["test_acc"] for row in rows] if "test" in self.data.splits else []
         summary: dict[str, Any] = {"steps": step}
         summary |= {key: value for key, value in rows[-1].items() if key.endswith(("_loss", "_acc"))}
         summary["t_fit"] = steps_to_fit(steps, [row["train_acc"] for row in rows])
-        has_test = "test" in self.data.splits
-        summary["t_grok"] = steps_to_grok(steps, [row["test_acc"] for row in rows]) if has_test else None
+        summary["t_grok"] = steps_to_grok(steps, test)
         summary["seconds"] = round(seconds, 3)
         summary["steps_per_s"] = round(step / seconds, 3) if seconds else None
         summary["n_params"] = networks.n_params(self.model)
         if self.config.data.task == "corpus":
             summary["n_learnable"] = networks.n_params(self.model, learnable=True)
             summary["tokens_per_s"] = round(self.tokens_seen() / seconds, 1) if seconds else None
-            summary["start_memory_mb"] = self.start_memory_mb
-            summary |= self.data.facts
+            summary |= {"start_memory_mb": self.start_memory_mb} | self.data.facts
         summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
         if self.device == "cuda":
             summary["peak_reserved_mb"] = round(torch.cuda.max_memory_reserved() / 1e6, 1)
-        if diverged_at is None:
-            self.tracker.note(f"done in {seconds:.1f} s of training")
-        else:
-            norm = rows[-1]["grad_norm"]
+        told = f"done in {seconds:.1f} s of training"
+        if diverged_at is not None:
+            norm, lr = rows[-1]["grad_norm"], self.optimizer.lr(diverged_at - 1)
             before = f"gradient norm {norm:.3g} at step {steps[-1]}" if norm is not None else "at the first steps"
-            lr = self.optimizer.lr(diverged_at - 1)
-            told = f"the loss of step {diverged_at} is not finite; learning rate {lr:g}, {before}"
-            summary |= {"diverged_at": diverged_at, "divergence": told}
-            self.tracker.note(f"diverged: {told}")
+            reason = f"the loss of step {diverged_at} is not finite; learning rate {lr:g}, {before}"
+            summary |= {"diverged_at": diverged_at, "divergence": reason}
+            told = f"diverged: {reason}"
+        self.tracker.note(told)
         self.tracker.finish(summary, keep_state=diverged_at is not None)
 
     def save_weights(self, name: str, dtype: torch.dtype) -> None:
-        path, tokenizer = self.folder / name, self.data.tokenizer
-        save_weights(path, self.model, self.config, tokenizer, self.loop.step, dtype)
+        save_weights(self.folder / name, self.model, self.config, self.data.tokenizer, self.loop.step, dtype)
 
     def save_state(self) -> None:
         losses, text = [float(loss) for loss in self.loop.losses], self.data.facts.get("sha256")

@@ -18,12 +18,7 @@ from lib.training.folder import CONFIG, WEIGHTS, read_config
 
 
 def save_weights(
-    path: Path,
-    model: Network,
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    step: int,
-    dtype: torch.dtype = torch.float32,
+    path: Path, model: Network, config: RunConfig, tokenizer: Tokenizer, step: int, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write the weights from rank 0; all processes must call.
 
