@@ -14,14 +14,16 @@ from lib.experiments.presets import (
     seeds,
 )
 
-TRIALS: list[Changes] = [
+TRIALS: list[Changes] = [  # each changes one number of ADD_SUB; lr 1e-3 is ADD_SUB itself
     *({"optim.lr": lr} for lr in (5e-4, 1e-3, 2e-3)),
     *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
     {"optim.warmup_steps": 10},
 ]
+# the largest rate tried is the best one (add_sub_characters_tuning); decay 1 and 1,200 steps bound `make FRESH=1`
 DIGITS = ADD_SUB.override(
     CHARACTERS | {"optim.lr": 3e-3, "optim.weight_decay": 1.0, "optim.fall_steps": 1200, "train.max_steps": 1200}
 )
+# the table of answers at steps 1.5 times apart; evaluations 3 % of the step apart are enough for a log axis
 KEEP_ANSWERS = {"train.keep_answers": True, "train.eval_growth": 1.03}
 
 
@@ -37,11 +39,11 @@ def memorize_masked() -> list[RunConfig]:
 
 def memorize_lr() -> list[RunConfig]:
     """Lesson: four learning rates."""
-    return [MEMORIZE.override({"optim.lr": lr}) for lr in (1e-3, 3e-4, 1e-4, 1e-5)]
+    return [MEMORIZE.override({"optim.lr": lr}) for lr in (1e-3, 3e-4, 1e-4, 1e-5)]  # from enough to far too small
 
 
 def memorize_context() -> list[RunConfig]:
-    """Lesson: contexts shorter than the sentence."""
+    """Lesson: contexts shorter than the sentence. Three characters are enough to know the place in the sentence."""
     return [windows(size, batch_size=16) for size in (1, 2, 3, 8)]
 
 
@@ -53,12 +55,13 @@ def memorize_batch() -> list[RunConfig]:
 def windows(size: int, batch_size: int) -> RunConfig:
     """MEMORIZE on pieces of the sentence of `size` tokens, by a network that can read no more."""
     changes = {"data.window": size, "model.context_length": size, "train.batch_size": batch_size}
-    return MEMORIZE.override(changes | {"train.max_steps": 500})
+    return MEMORIZE.override(changes | {"train.max_steps": 500})  # within 0.02 nats of the floor
 
 
 def add_sub_tuning() -> list[RunConfig]:
     """The warm-up's hyper-parameters, chosen on the validation split of one of its cells, in fewer steps."""
     short = {"train.max_steps": 1000, "optim.fall_steps": 1000}
+    # the cell that was expected to be the hardest
     cell = ADD_SUB.override({"data.operation": "-", "data.p": 113} | short)
     return [run for trial in TRIALS for run in seeds(cell, trial, TRIAL, first=TUNING)]
 
@@ -89,6 +92,7 @@ def add_sub_adam() -> list[RunConfig]:
 
 def grokking() -> list[RunConfig]:
     """Division mod 97, AdamW: the starter's network and the paper's, and the starter's with a tenth of the decay."""
+    # about three times the slowest T_grok of the starter, and a half more than that of the paper's network
     starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_POWER.override({"train.max_steps": 6000})
     little = DIVISION.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)
     return [run for config in (starter, paper, little) for run in seeds(config, KEEP_ANSWERS, 3)]
@@ -96,12 +100,14 @@ def grokking() -> list[RunConfig]:
 
 def grokking_init() -> list[RunConfig]:
     """The control: the starter's network with the paper's initial weights."""
+    # 5,000 steps: T_grok is some 4,300; bfloat16 and sparse evaluations save time
     control = {"model.init": "torch", "train.max_steps": 5000, "train.precision": "bfloat16", "train.eval_every": 20}
     return [DIVISION.override(control | {"train.eval_growth": 1.05} | UNTIL_SOLVED)]
 
 
 def grokking_slow() -> list[RunConfig]:
     """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
+    # a tenth of the paper's 10⁶ steps, which take a GPU
     paper = DIVISION_POWER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
     adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
     return [paper.override(adam), paper.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)]
