@@ -1,4 +1,4 @@
-"""Cells of a sweep, each some runs that differ by seed: what comes of them, in numbers and as tables."""
+"""Cells of a sweep, each some runs that differ by seed alone: their milestones, final metrics and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds":
 
 
 def group(runs: Sequence[Run]) -> list[list[Run]]:
-    """The cells of runs: what differs by seed alone; in the order of their first runs."""
+    """The cells of runs, in the order of their first runs."""
     grouped: dict[RunConfig, list[Run]] = {}
     for run in runs:
         grouped.setdefault(run.config.override({"seed": 0}), []).append(run)
@@ -25,22 +25,19 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def named(names: Iterable[str], runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The same by the names of the cells."""
+    """The cells of runs by name."""
     return dict(zip(names, group(runs), strict=True))
 
 
 def medians(runs: Sequence[Run]) -> dict[str, float | None]:
-    """Kaplan-Meier medians of T_fit, T_grok and the delay; runs that do not get there count as censored.
-
-    None if so many do not that there is no median.
-    """
+    """Kaplan-Meier medians of T_fit, T_grok and the delay; None where too many runs are censored for a median."""
     return {name: statistics.median_time(*censored(runs, name))[0] for name in ("t_fit", "t_grok", "delay")}
 
 
 def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
-    """(times, observed) of a milestone: where a run does not reach it, the time at which we stopped looking.
+    """(times, observed) of a milestone; the time of a run that does not reach the milestone is the run's end.
 
-    A run that does not fit has no delay, and is left out of its sample.
+    A run that does not fit has no delay, and is left out of the delay's sample.
     """
     times, observed = [], []
     for run in runs:
@@ -60,7 +57,7 @@ def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
 
 
 def outcome(runs: Sequence[Run]) -> dict[str, Any]:
-    """What comes of a cell: Kaplan-Meier medians with their 95 % intervals, and the share that groks with Wilson's.
+    """A cell's Kaplan-Meier medians with their 95 % intervals, and the share of runs that grok with Wilson's interval.
 
     `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
     too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after
@@ -158,7 +155,7 @@ def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def trials_table(runs: Sequence[Run]) -> Markdown:
-    """The same as a table, a row per setting."""
+    """`trials` as a table, a row per setting."""
     told = trials(runs)
     rows = []
     for trial in told:

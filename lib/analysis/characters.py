@@ -3,10 +3,10 @@
 With g a primitive root modulo p, every x from 1 to p - 1 is a power g^l of it, and l = log x is its discrete logarithm
 modulo n = p - 1. Then a / b = c means log a - log b = log c (mod n): division modulo p is subtraction modulo p - 1.
 The functions x -> exp(2 pi i k log x / n) are the characters; as functions of l they are the Fourier basis of Z_n.
-0 has no logarithm, so a = 0 is left out here and has to be looked at apart.
+0 has no logarithm, so a = 0 is left out.
 
-Arrays over numbers are in the order of their logarithms, x = 1, g, g², …; the same functions serve the integer basis
-if they are given arrays in the order 0, 1, 2, …
+Arrays over numbers are in the order of the logarithms, x = 1, g, g², … Arrays in the order 0, 1, 2, … give the same
+functions of the integer basis.
 """
 
 import numpy as np
@@ -84,10 +84,10 @@ def difference_spectrum(logits: np.ndarray) -> np.ndarray:
 
 
 def profile(logits: np.ndarray) -> tuple[np.ndarray, float]:
-    """What logits (n, n, n) over (log a, log b, log c) owe to s = log a - log b - log c alone.
+    """The part of logits (n, n, n) over (log a, log b, log c) that depends on s = log a - log b - log c alone.
 
-    Their mean over all with the same s, (n,), and the share of their variance that it explains; both after the mean
-    over c is taken off.
+    Returns the mean logit for each s, (n,), and the share of the logits' variance that these means explain; both after
+    the mean over c is taken off.
     """
     n = logits.shape[0]
     centred = logits - logits.mean(2, keepdims=True)

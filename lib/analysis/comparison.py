@@ -1,4 +1,4 @@
-"""Language models compared: perplexity at the best evaluation, over seeds, beside what it costs."""
+"""Language models compared: perplexity at the best evaluation, over seeds, beside time and parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,9 +41,9 @@ def median_and_range(values: Sequence[float]) -> list[float]:
 
 
 def at_best(runs: Sequence[Run]) -> dict[str, Any]:
-    """What comes of runs that differ by seed: median and range of each number at their best evaluations, and costs.
+    """Median and range, over runs that differ by seed, of each metric at the best evaluation, and of the costs.
 
-    `seconds` are those of all training.
+    `seconds` are those of all training steps.
     """
     splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
     told: dict[str, Any] = {"n": len(runs)}

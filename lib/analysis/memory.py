@@ -1,13 +1,13 @@
-"""Where the memory of a training step goes, found by taking the step with tensors that have sizes but no contents.
+"""Where the memory of a training step goes: the step is taken with tensors that have sizes but no contents.
 
 The step is the real one: `CorpusObjective`, its backward pass and `Optimizer`, under PyTorch's FakeTensorMode. That
 mode computes the shape and type of every result and allocates none. A ledger notes each block of memory when it is made
 and when the last tensor that needs the block lets go. So GPT-2 large is accounted for on a laptop, with the effect of
 each option: precision, dropout, checkpointing, the chunked loss.
 
-Kernels are those of the CPU, and the tests hold the account to what its allocator does. Those of a GPU are to keep the
-same tensors of GPT-2's blocks, but less for dropout (a byte per number, and no attention weights), and for an LSTM what
-cuDNN likes; a GPU also holds the driver's context and what the allocator leaves between blocks.
+The kernels are those of the CPU, and the tests compare the account with the CPU's allocator. A GPU keeps the same
+tensors of GPT-2's blocks, but for two: dropout takes a byte per number there, and no attention weights are kept. An
+LSTM's block is cuDNN's own affair. A GPU also holds the driver's context and the allocator's gaps between blocks.
 """
 
 import weakref
@@ -38,18 +38,18 @@ LSTM_STEPS = (64, 128)  # multiples of 64 floats, so that rounding to pages canc
 def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
     """Bytes of a training step on windows of `data.window` tokens, all of them scored.
 
-    parameters    all of them, with what is computed from the config and stored beside them (sinusoids)
-    gradients     of those that are learned
-    optimizer     its state: the moments, a counter per tensor, Grokfast's means
+    parameters    all parameters and buffers (sinusoids)
+    gradients     of the learned parameters
+    optimizer     the moments, a counter per tensor, Grokfast's means
     activations   what autograd keeps of the network from the forward pass to the backward pass
-    weight casts  the copies of weights in a shorter type that it keeps beside them
+    weight casts  the copies of weights in a shorter type that autograd keeps beside the activations
     logits        what output layer and loss keep: log-probabilities (whole), or gradients already computed (in chunks)
     peak          the most that is allocated at once, during a step that is not the first
 
     Activations, weight casts and logits are those of one of the `accumulation` parts of a batch. The peak is less than
     the sum where gradients are made as activations go, and more where a backward pass needs logits two or three times.
     In float32 and in chunks, the output weight's gradient is made with the loss, and counted in both. Scratch memory
-    inside kernels is not counted, nor is the chunk in work, which comes and goes within one.
+    inside a kernel is not counted, nor is the chunk in work.
 
     Raises UserError if there is no window, or it exceeds the context.
     """
@@ -80,7 +80,7 @@ def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
 
 
 class Ledger(TorchDispatchMode):
-    """Counts the bytes that operations allocate, by kind, and takes them off again when they are freed.
+    """Counts the bytes that operations allocate, by kind, less the bytes that are freed.
 
     Storages are counted, not tensors: a view costs nothing.
     """
@@ -112,7 +112,7 @@ class Ledger(TorchDispatchMode):
         return result
 
     def kind_of(self, tensor: Tensor) -> str | None:
-        """What its storage was counted as, if it was."""
+        """The kind under which the tensor's storage was counted; None if it was not."""
         return self.storages.get(tensor.untyped_storage()._cdata, (None,))[0]
 
     def add(self, storage: torch.UntypedStorage, kind: str) -> None:
@@ -150,10 +150,10 @@ def one_part(objective: CorpusObjective, batch: Batch, ledger: Ledger) -> dict[s
 
 
 def lstm_workspace(layer: Any, args: tuple) -> int:
-    """Bytes of the block in which oneDNN keeps an LSTM layer's gates and states, T tokens (T, B, D) in args[0].
+    """Bytes of the block in which oneDNN keeps an LSTM layer's gates and states, for T tokens (T, B, D) in args[0].
 
-    Their layout is oneDNN's own affair and absent from the shapes that FakeTensorMode computes, so a layer of a few
-    tokens is run in earnest. Beyond LSTM_STEPS the size goes on linearly.
+    FakeTensorMode does not know the block's layout, so a layer of a few tokens is really run. Beyond LSTM_STEPS the
+    size grows linearly.
     """
     T = len(args[0])
 

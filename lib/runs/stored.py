@@ -45,7 +45,7 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
 
 
 def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
-    """The same, or a UserError."""
+    """The finished run of `config`; raises UserError if there is none."""
     run = find(experiment, config, root)
     if run is None:
         raise UserError(f"{root / experiment / config.id}: not a finished run; train it with python -m lib.train")
@@ -70,10 +70,10 @@ def train_all(
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
-    Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends` are
-    the names of those that show what is trained (lib.backends); `shard`: see lib.distributed. Raises UserError before
-    anything begins if a config, a folder or a back end cannot work, and if a run fails, after the others are done.
+    Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
+    earlier resumes from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends`: names
+    of lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
+    config, a folder or a back end cannot work, and at the end if a run failed.
     """
     check_device(device)
     check_backends(backends)
