@@ -44,7 +44,7 @@ def results_table(results: dict[str, Any]) -> list[str]:
     ):
         told = ", ".join(f"{text} {median_with_range(grokking[key], t)}" for t, text in STEPS.items())
         rows.append((name, told, experiment))
-    one, two = (ablation["networks"][title][""]["baseline"] for title in ("one layer", "two layers"))
+    one, two = (ablation["networks"][title]["baseline"]["baseline"] for title in ("one layer", "two layers"))
     for name, cell, experiment in (
         ("The ablation's baseline, one layer (AdamW)", one, "ablation"),
         ("… two layers, the starter's network", two, "ablation_two_layers"),

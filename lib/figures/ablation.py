@@ -113,7 +113,7 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
     for axes, (title, panel) in zip(columns, panels.items(), strict=True):
         row, ticks = 0.0, {}
         for name, labels in cells.items():
-            if axes is columns[0]:
+            if axes is columns[0] and name != "baseline":  # whose one cell has its name
                 axes.annotate(
                     name, (0, row + (len(labels) - 1) / 2), xytext=(-72, 0), textcoords="offset points", va="center",
                     xycoords=axes.get_yaxis_transform(), fontsize=8, weight="bold", ha="right",
@@ -125,7 +125,7 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
                 row += 1
             axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
             row += 0.7
-        [baseline] = panel[""].values()
+        [baseline] = panel["baseline"].values()
         median, *_ = statistics.median_time(*censored(baseline, "t_grok"))
         axes.axvline(median, color=BLUE, lw=0.8, ls=":")
         steps_axis(axes)

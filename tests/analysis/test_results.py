@@ -1,0 +1,125 @@
+"""results.json and its schema: what is recorded must be as the schema says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from lib.analysis import results
+from lib.support.errors import UserError
+
+RECORDED = results.results()
+CHANGES: dict[str, tuple[str, Callable[[Any], Any], str]] = {  # section, change, what the message begins with
+    "a missing key": (
+        "ablation",
+        lambda told: told["networks"]["one layer"]["baseline"]["baseline"].pop("n"),
+        r"ablation / networks / one layer / baseline / baseline = {.*…: 'n' is a required property; allowed: \['t_",
+    ),
+    "no baseline": (
+        "ablation",
+        lambda told: told["networks"]["two layers"].pop("baseline"),
+        "ablation / networks / two layers = {.*…: 'baseline' is a required property; ",
+    ),
+    "an unknown key": (
+        "inside",
+        lambda told: told["marks"]["0"].update(T_end=1),
+        r"inside / marks / 0 = {.*}: .*'T_end' was unexpected.*; allowed: \['T_fit', 'T_grok'\]",
+    ),
+    "an empty key": (
+        "ablation",
+        lambda told: told["networks"]["one layer"].update({"": {}}),
+        'ablation / networks / one layer / key = "": ',
+    ),
+    "an empty key among fixed ones": ("sanity", lambda told: told.update({"": 0}), "sanity = {.*: .*'' was unexpected"),
+    "a wrong type": (
+        "add_sub",
+        lambda told: told["cells"]["+ mod 97, 1 layer"].update(done="three"),
+        r"""add_sub / cells / \+ mod 97, 1 layer / done = "three": .*; allowed: {'type': 'integer'}""",
+    ),
+    "a null": (
+        "tinystories",
+        lambda told: told["cells"]["baseline"]["val_loss"].__setitem__(0, None),
+        "tinystories / cells / baseline / val_loss / 0 = null: is not of type 'number'",
+    ),
+    "an interval of two": (
+        "inside",
+        lambda told: told["tasks"]["division mod 97"]["t_grok"].pop(),
+        "inside / tasks / division mod 97 / t_grok = .* is too short; allowed: {'minItems': 3}",
+    ),
+    "a name for a number": (
+        "lstm_vs_gpt",
+        lambda told: told["cells"].update(first=told["cells"]["1"]),
+        "lstm_vs_gpt / cells = {.*'first' does not match",
+    ),
+}
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of results.json that `record` writes to."""
+    path = tmp_path / results.RESULTS.name
+    path.write_bytes(results.RESULTS.read_bytes())
+    monkeypatch.setattr(results, "REPORT", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", path)
+    return path
+
+
+def parts(schema: Any) -> list[dict[str, Any]]:
+    """A schema and all schemas in it."""
+    inner = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    return [schema] * isinstance(schema, dict) + [part for value in inner for part in parts(value)]
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(results.SCHEMA)
+    names = {part["$ref"].removeprefix("#/$defs/") for part in parts(results.SCHEMA) if "$ref" in part}
+    assert names == set(results.SCHEMA["$defs"]), "a reference without a definition, or the reverse"
+    for named in (*results.SCHEMA["properties"].values(), *results.SCHEMA["$defs"].values()):
+        assert named["description"].endswith(".")
+
+
+def test_no_object_of_the_schema_allows_an_empty_key() -> None:
+    objects = [part for part in parts(results.SCHEMA) if part.get("type") == "object"]
+    assert len(objects) > 20
+    for part in objects:
+        assert part["additionalProperties"] is False or part["propertyNames"] == {"minLength": 1}, part
+
+
+def test_the_committed_results_are_as_the_schema_says() -> None:
+    Draft202012Validator(results.SCHEMA).validate(RECORDED)
+    assert set(RECORDED) == {*results.SECTIONS, "experiments"} == set(results.SCHEMA["properties"])
+
+
+@pytest.mark.parametrize("section", RECORDED)
+def test_what_is_recorded_again_gives_the_same_bytes(section: str, kept: Path) -> None:
+    before = kept.read_bytes()
+    results.record(section, RECORDED[section])
+    assert kept.read_bytes() == before
+
+
+def test_tuples_and_numbers_as_keys_are_recorded_as_json_has_them(kept: Path) -> None:
+    told = RECORDED["inside"] | {"ratio": (1.0, 0.9, 1.1), "keys": {0: [2, 3]}}
+    results.record("inside", told)
+    assert json.loads(kept.read_text())["inside"] == told | {"ratio": [1.0, 0.9, 1.1], "keys": {"0": [2, 3]}}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_the_schema_forbids_is_not_recorded(name: str, kept: Path) -> None:
+    section, change, message = CHANGES[name]
+    told, before = json.loads(json.dumps(RECORDED[section])), kept.read_bytes()
+    change(told)
+    with pytest.raises(UserError, match=rf"^results\.json / {message}") as caught:
+        results.record(section, told)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.parametrize("section", ["", "sanity_check"])
+def test_an_unknown_section_is_refused(section: str, kept: Path) -> None:
+    before = kept.read_bytes()
+    with pytest.raises(UserError, match=rf"^results\.json = .*'{section}' was unexpected.*allowed: \['ablation', "):
+        results.record(section, {})
+    assert kept.read_bytes() == before
