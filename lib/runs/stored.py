@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config import RunConfig
+from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
 from lib.runs import archive
 from lib.runs.pool import Pool
@@ -23,7 +24,7 @@ from lib.training.folder import STATE, SUMMARY, Folder, describe
 from lib.training.trainer import train
 
 CHECKPOINTS = ROOT / "checkpoints"
-SWEEP = 30  # an experiment of more runs than this is stored as one archive
+SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
 
 
 def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
@@ -71,9 +72,9 @@ def train_all(
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each in a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier goes on from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends` are
-    the names of those that show what is trained (lib.backends); `shard`: see lib.distributed. Raises UserError before
-    anything begins if a config, a folder or a back end cannot work, and if a run fails, after the others are done.
+    earlier goes on from its saved state. A sweep ends up in an archive (`pack_sweep`). `backends` are the names of
+    what else shows the runs (lib/training/backends.py); `shard`: see lib/training/distributed.py. Raises UserError
+    before anything begins if a config, a folder or a back end cannot work, and after the others if a run fails.
     """
     check_device(device)
     check_backends(backends)
@@ -103,14 +104,21 @@ def train_all(
             else:
                 Pool(device, workers or default_workers(device), fresh, backends).run(missing)
         finally:
-            for experiment, configs in plan.items():
-                ids = {config.id for config in configs}
-                trained = any(folder.parent.name == experiment for folder in missing)
-                if len(ids) > SWEEP and trained and distributed.rank() == 0:
-                    archive.pack(root / experiment, ids)
+            for folder in {folder.parent for folder in missing} if distributed.rank() == 0 else ():
+                pack_sweep(folder, plan[folder.name])
         distributed.barrier()  # until the runs are where they stay
     elif backends and distributed.rank() == 0:
         print("nothing to train, so nothing to show: --fresh trains stored runs again", file=sys.stderr)
+
+
+def pack_sweep(folder: Path, configs: Sequence[RunConfig]) -> None:
+    """Put the runs of a sweep into an archive, without weights, but for those in WITH_WEIGHTS.
+
+    A sweep has more than SWEEP runs. Only the project's own checkpoints/ are packed: elsewhere no file is committed.
+    """
+    sweep = set(configs)
+    if folder.parent.resolve() == CHECKPOINTS and len(sweep) > SWEEP:
+        archive.pack(folder, {config.id for config in sweep.difference(WITH_WEIGHTS.get(folder.name, ()))})
 
 
 def train_together(
