@@ -81,7 +81,8 @@ class Trainer:
             except Diverged as diverged:
                 self.finish(diverged_at=diverged.step)
             else:
-                self.save_weights(WEIGHTS, torch.float32)
+                half = self.config.data.task == "corpus"  # by far the largest files, and the texts stay the same
+                self.save_weights(WEIGHTS, torch.float16 if half else torch.float32)
                 self.finish()
 
     def on_evaluation(self, metrics: Row) -> None:
