@@ -1,10 +1,9 @@
 """What a network that divides holds inside, with the numbers in the order of their logarithms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +14,13 @@ from lib import tasks
 from lib.analysis import characters
 from lib.config import DataConfig, RunConfig
 from lib.model import Transformer, rotate
+from lib.runs.run import Run
 from lib.support.errors import UserError
+from lib.support.files import write_json
 from lib.tokenizer import Tokenizer
 from lib.training.weights import load_weights
 
+MEASURED = "inside.json"  # in a run's folder
 Progress = Mapping[int, Mapping[str, Any]]  # step -> what was measured then
 
 
@@ -171,16 +173,36 @@ def measures(inside: Inside) -> dict[str, float]:
     }
 
 
-def progress(snapshots: Mapping[int, Path]) -> Progress:
-    """Of a run's weights files by step: `losses`, `gini` of the embedding's spectrum in the basis of the characters,
-    and the last layer's mean `attention` (H, 4), head by head, from "=" to a, o, b and itself.
+def moment(inside: Inside) -> dict[str, Any]:
+    """`losses`, `gini` of the embedding's spectrum in the basis of the characters, and the last layer's mean
+    `attention` (H, 4), head by head, from "=" to a, o, b and itself.
     """
-    told = {}
-    for step, path in snapshots.items():
-        moment = look(*load_weights(path))
-        gini = characters.gini(characters.spectrum(moment.in_order))
-        told[step] = losses(moment) | {"gini": gini, "attention": moment.attention[-1].mean((0, 1)).tolist()}
-    return told
+    gini = characters.gini(characters.spectrum(inside.in_order))
+    return losses(inside) | {"gini": gini, "attention": inside.attention[-1].mean((0, 1)).tolist()}
+
+
+def measured(run: Run, name: str, measure: Callable[[], Any]) -> Any:
+    """What `measure` finds in a run's weights, kept in the run's inside.json: few weights are committed.
+
+    Raises UserError if neither the weights nor the measurement are there.
+    """
+    table = run.json(MEASURED) if (run.path / MEASURED).exists() else {}
+    if name not in table:
+        table[name] = measure()
+        write_json(run.path / MEASURED, table)
+    return table[name]
+
+
+def progress(run: Run) -> Progress:
+    """Step -> `moment`, at the steps at which the run kept its weights. `measured` keeps the table."""
+    told = measured(run, "progress", lambda: {s: moment(look(*load_weights(p))) for s, p in run.snapshots.items()})
+    return {int(step): row for step, row in told.items()}
+
+
+def difference_spectrum(run: Run) -> np.ndarray:
+    """`characters.difference_spectrum` of the trained network's logits. `measured` keeps the table."""
+    shares = measured(run, "spectrum", lambda: characters.difference_spectrum(look(*run.load()).logits).tolist())
+    return np.array(shares)
 
 
 def falls_below(progress: Progress, name: str, level: float) -> float:

@@ -32,3 +32,13 @@ EXPERIMENTS = STORED | ON_A_GPU
 BY_NAME_ONLY = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
 # what `make FRESH=1` trains again; trials are left out, whose outcome is in the configs of the others
 HOMEWORK = [name for name in ARITHMETIC if name not in BY_NAME_ONLY and not name.endswith("_tuning")]
+
+# The runs whose weights the notebooks and the README ask. They stay folders, and .gitignore lets their weights be
+# committed; of mechanism's ten only the first one's: of the others, what lib/analysis/inside.py measures of them.
+WITH_WEIGHTS = {name: STORED[name]() for name in ("memorize", "memorize_masked", "memorize_context", "gpt2_small")} | {
+    "grokking": n.grokking()[:1],
+    "add_sub": [run for run in n.add_sub() if run.model.n_layers == 2 and run.seed == 0],
+    "recipe": a.recipe()[:1],
+    "mechanism": a.mechanism(),
+    "tinystories": [run for run in l.tinystories() if run.seed == 0 and run.model == l.TINYSTORIES.model],
+}

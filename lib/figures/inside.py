@@ -185,13 +185,13 @@ def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]
     return figure
 
 
-def seeds_frequencies(networks: Mapping[int, Inside]) -> Figure:
+def seeds_frequencies(spectra: Mapping[int, np.ndarray]) -> Figure:
     """The share of each frequency in the logits' dependence on log a - log b, a row per seed."""
-    shares = [characters.difference_spectrum(seen.logits) for seen in networks.values()]
+    shares = list(spectra.values())
     figure, axes = plt.subplots(figsize=(6.4, 2.2))
     where = (0.5, len(shares[0]) + 0.5, len(shares) - 0.5, -0.5)
     image = axes.imshow(shares, aspect="auto", cmap="Blues", interpolation="nearest", extent=where)
-    axes.set(xlabel="frequency k", ylabel="seed", yticks=range(len(shares)), yticklabels=list(networks))
+    axes.set(xlabel="frequency k", ylabel="seed", yticks=range(len(shares)), yticklabels=list(spectra))
     axes.grid(False)
     figure.colorbar(image, label="share", format=PercentFormatter(1.0))
     return figure

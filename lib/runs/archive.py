@@ -27,7 +27,7 @@ def pack(folder: Path, names: Collection[str]) -> None:
 
     What the archive holds already stays, unless the folder has it anew. The archive is replaced in one go, and each
     folder is put aside in one go before it is emptied: whenever this is cut off, every run is whole in one place.
-    What back ends wrote (lib.backends) stays in the folder, where W&B and TensorBoard look for it.
+    What back ends wrote (lib/training/backends.py) stays in the folder, where W&B and TensorBoard look for it.
     """
     with sole_use(folder.parent, wait=True):  # another command may be packing runs of the same experiment
         if not folder.exists():  # and have packed them all
@@ -45,12 +45,13 @@ def pack(folder: Path, names: Collection[str]) -> None:
 
 def add(path: Path, runs: Collection[Path]) -> None:
     """Write the archive anew, with these runs and the others that it holds."""
-    contents = {f"{run.name}/{name}": (run / name).read_bytes() for run in runs for name in listed(run)}
+    kept = (file for run in runs for file in run.iterdir() if file.name in KEPT)
+    contents = {f"{file.parent.name}/{file.name}": file.read_bytes() for file in kept}
     if path.exists():
         again = {run.name for run in runs}
         with zipfile.ZipFile(path) as before:
-            kept = [name for name in before.namelist() if name.partition("/")[0] not in again]
-            contents |= {name: before.read(name) for name in kept}
+            others = [name for name in before.namelist() if name.partition("/")[0] not in again]
+            contents |= {name: before.read(name) for name in others}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with zipfile.ZipFile(temporary, "w") as archive:
         for name, content in sorted(contents.items()):
@@ -65,10 +66,6 @@ def clear(aside: Path) -> None:
         run.mkdir(exist_ok=True)
         shown.rename(run / shown.name)
     shutil.rmtree(aside)
-
-
-def listed(run: Path) -> list[str]:
-    return [name for name in KEPT if (run / name).exists()]
 
 
 def open_archive(folder: Path) -> zipfile.Path | None:

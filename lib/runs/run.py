@@ -12,21 +12,8 @@ from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.objective import PATIENCE, SOLVED
 from lib.support.errors import UserError
-from lib.training.folder import (
-    ANSWERS,
-    CONFIG,
-    LOG,
-    METRICS,
-    SAMPLES,
-    SNAPSHOTS,
-    SUMMARY,
-    Folder,
-    columns,
-    divergence,
-    read_answers,
-    read_json,
-    read_metrics,
-)
+from lib.training import folder
+from lib.training.folder import ANSWERS, CONFIG, LOG, METRICS, SAMPLES, SNAPSHOTS, SUMMARY, Folder
 from lib.training.weights import load_weights
 
 
@@ -43,18 +30,18 @@ class Run:
         except UserError as error:
             raise UserError(f"{path / 'config.json'}: {error}") from None
         try:
-            rows = read_metrics(path)
+            rows = folder.read_metrics(path)
         except (OSError, ValueError, TypeError, csv.Error):
             rows = []
         whole = rows and (rows[-1]["step"] == self.summary.get("steps") or "diverged_at" in self.summary)
         if not whole or "t_grok" not in self.summary:
             raise UserError(f"{path}: {METRICS} or {SUMMARY} is damaged; train the run again with --fresh")
-        as_float = {name: [np.nan if row[name] is None else row[name] for row in rows] for name in columns(self.config)}
-        self.metrics: dict[str, np.ndarray] = {name: np.array(column) for name, column in as_float.items()}
+        names = folder.columns(self.config)  # a cell left empty is nan
+        self.metrics = {name: np.array([row[name] for row in rows], float) for name in names}
 
     def json(self, name: str) -> dict[str, Any]:
         try:
-            return read_json(self.path / name)
+            return folder.read_json(self.path / name)
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{self.path / name}: cannot be read ({error}); train the run again with --fresh") from None
 
@@ -82,7 +69,7 @@ class Run:
     @property
     def divergence(self) -> str | None:
         """The step, learning rate and gradient norm of a divergence, in words; None if the run did not diverge."""
-        return divergence(self.summary)
+        return folder.divergence(self.summary)
 
     def results(self) -> dict[str, Any]:
         """What the report tells of the run: its summary, seed and delay, and how steady it is once it has grokked."""
@@ -101,7 +88,7 @@ class Run:
         """
         if not (self.path / ANSWERS).exists():
             raise UserError(f"{self.path}: keeps no answers; train it with --train.keep_answers true")
-        return read_answers((self.path / ANSWERS).read_bytes())
+        return folder.read_answers((self.path / ANSWERS).read_bytes())
 
     @cached_property
     def samples(self) -> dict[int, str]:
@@ -114,13 +101,13 @@ class Run:
         kept = self.path / SNAPSHOTS
         files = {int(path.stem): path for path in kept.glob("*.safetensors")} if isinstance(kept, Path) else {}
         if not files:
-            raise UserError(f"{self.path}: keeps no weights on the way; train it with --train.keep_weights true")
+            raise UserError(f"{self.path}: keeps no weights on the way; train it again with --train.keep_weights true")
         return dict(sorted(files.items()))
 
     @cached_property
     def _loaded(self) -> tuple[Network, Tokenizer, RunConfig]:
         if not isinstance(self.path, Path):
-            raise UserError(f"{self.path}: an archived run keeps no weights; train its config on its own to have them")
+            raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --checkpoints FOLDER")
         return load_weights(self.path)
 
     def load(self) -> tuple[Network, Tokenizer, RunConfig]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config import RunConfig
+from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
 from lib.runs import archive
 from lib.runs.pool import Pool
@@ -21,9 +22,10 @@ from lib.training.backends import check_backends
 from lib.training.datasets import check_all
 from lib.training.folder import STATE, SUMMARY, Folder, describe
 from lib.training.trainer import train
+from lib.training.weights import halve
 
 CHECKPOINTS = ROOT / "checkpoints"
-SWEEP = 30  # an experiment of more runs than this is stored as one archive
+SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
 
 
 def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
@@ -71,8 +73,8 @@ def train_all(
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier resumes from its saved state. More than SWEEP runs of an experiment end up in an archive. `backends`: names
-    of lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
+    earlier resumes from its saved state. A sweep ends up in an archive (`keep_light`). `backends`: names of
+    lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
     config, a folder or a back end cannot work, and at the end if a run failed.
     """
     check_device(device)
@@ -103,14 +105,25 @@ def train_all(
             else:
                 Pool(device, workers or default_workers(device), fresh, backends).run(missing)
         finally:
-            for experiment, configs in plan.items():
-                ids = {config.id for config in configs}
-                trained = any(folder.parent.name == experiment for folder in missing)
-                if len(ids) > SWEEP and trained and distributed.rank() == 0:
-                    archive.pack(root / experiment, ids)
+            for folder in {folder.parent for folder in missing} if distributed.rank() == 0 else ():
+                keep_light(folder, plan[folder.name])
         distributed.barrier()  # until the runs are where they stay
     elif backends and distributed.rank() == 0:
         print("nothing to train, so nothing to show: --fresh trains stored runs again", file=sys.stderr)
+
+
+def keep_light(folder: Path, configs: Sequence[RunConfig]) -> None:
+    """Make an experiment's runs small enough to be committed, in the project's own checkpoints/ alone.
+
+    The runs of a sweep, which are more than SWEEP, go into an archive without weights. The runs in WITH_WEIGHTS stay
+    folders, and their weights become float16.
+    """
+    if folder.parent.resolve() == CHECKPOINTS:
+        asked = WITH_WEIGHTS.get(folder.name, ())
+        for config in set(configs).intersection(asked):
+            halve(folder / config.id)
+        if len(set(configs)) > SWEEP:
+            archive.pack(folder, {config.id for config in set(configs).difference(asked)})
 
 
 def train_together(
