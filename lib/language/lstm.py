@@ -1,11 +1,14 @@
 """An LSTM language model with the interface of `lib.model.Transformer`."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.config import ModelConfig
-from lib.model import to_logits
+from lib.model import Lengths, to_logits
 
 
 class LSTM(nn.Module):
@@ -28,13 +31,12 @@ class LSTM(nn.Module):
             parameter.data *= config.init_scale
         self.embed.weight.requires_grad_(not config.frozen_embeddings)
 
-    def new_cache(self, batch_size: int) -> "LSTMCache":
-        """The state before the first token, for so many sequences, on the model's device."""
-        return LSTMCache(self.config, batch_size, self.embed.weight)
+    def new_cache(self, batch_size: int) -> SimpleNamespace:
+        """The state (h, c), each (n_layers, batch_size, H), before the first token, and how many tokens were read."""
+        zeros = self.embed.weight.new_zeros(self.config.n_layers, batch_size, self.config.d_hidden)
+        return SimpleNamespace(state=(zeros, zeros), past=0)
 
-    def forward(
-        self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, lengths: Lengths = None, last: bool = False, cache: Any = None) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
 
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
@@ -45,9 +47,7 @@ class LSTM(nn.Module):
         """
         return self.logits(self.states(tokens, lengths, last, cache))
 
-    def states(
-        self, tokens: Tensor, lengths: Tensor | None = None, last: bool = False, cache: "LSTMCache | None" = None
-    ) -> Tensor:
+    def states(self, tokens: Tensor, lengths: Lengths = None, last: bool = False, cache: Any = None) -> Tensor:
         """The last layer's output, (B, T, H), or (B, H) with `last=True`."""
         x = self.dropout(self.embed(tokens))
         if cache is None:
@@ -74,13 +74,3 @@ class LSTM(nn.Module):
         """States (…, H) to logits (…, V), in float32 under autocast, too."""
         with torch.autocast(states.device.type, enabled=False):
             return to_logits(F.linear(self.features(states), self.output_weight), self.config)
-
-
-class LSTMCache:
-    """What later tokens need of the `past` tokens that an LSTM has read: its state (h, c), each (n_layers, B, H)."""
-
-    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
-        """Zeros, of the type and on the device of `like`."""
-        zeros = like.new_zeros(config.n_layers, batch_size, config.d_hidden)
-        self.state: tuple[Tensor, Tensor] = (zeros, zeros)
-        self.past = 0

@@ -2,13 +2,11 @@
 
 from torch import nn
 
-from lib.cache import Cache as TransformerCache
 from lib.config import ModelConfig
-from lib.language.lstm import LSTM, LSTMCache
+from lib.language.lstm import LSTM
 from lib.model import Transformer
 
 Network = Transformer | LSTM
-Cache = TransformerCache | LSTMCache  # what each network's `new_cache` makes
 
 
 def make(config: ModelConfig, vocab_size: int) -> Network:

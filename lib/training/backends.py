@@ -1,4 +1,8 @@
-"""Weights & Biases and TensorBoard, if the user asks for them: each gets the rows that the tracker writes."""
+"""Weights & Biases and TensorBoard, if the user asks for them: each gets the rows that the tracker writes.
+
+A back end takes all rows of one run, also those from before the run was resumed. `finish`: the run has ended. `close`:
+the session ends, whether the run is finished or not, and leaves no process behind.
+"""
 
 import json
 import os
@@ -7,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lib.config import RunConfig
 from lib.support.errors import UserError, suggestion
@@ -15,18 +19,6 @@ from lib.support.errors import UserError, suggestion
 PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
 Row = Mapping[str, float | None]
-
-
-class Backend(Protocol):
-    """Takes all rows of one run, also those from before the run was resumed."""
-
-    def log(self, step: int, values: dict[str, float]) -> None: ...
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """The run has ended."""
-
-    def close(self) -> None:
-        """The session ends, whether the run is finished or not; no process is left behind."""
 
 
 class TensorBoard:
@@ -127,7 +119,7 @@ class WandB:
             self.wandb.teardown()
 
 
-KNOWN: dict[str, Callable[[Path, RunConfig, Sequence[Row]], Backend]] = {"wandb": WandB, "tensorboard": TensorBoard}
+KNOWN: dict[str, type] = {"wandb": WandB, "tensorboard": TensorBoard}
 
 
 def check_backends(names: Iterable[str]) -> None:
@@ -146,7 +138,7 @@ class Backends:
     def __init__(self, names: Iterable[str], folder: Path, config: RunConfig, note: Callable[[str], None]) -> None:
         check_backends(names)
         self.names, self.folder, self.config, self.note = dict.fromkeys(names), folder, config, note
-        self.working: dict[str, Backend] = {}
+        self.working: dict[str, Any] = {}
 
     @contextmanager
     def opened(self, rows: Sequence[Row]) -> Iterator[None]:
@@ -170,7 +162,7 @@ class Backends:
     def finish(self, summary: dict[str, Any]) -> None:
         self.each(lambda backend: backend.finish(summary))
 
-    def each(self, call: Callable[[Backend], None]) -> None:
+    def each(self, call: Callable[[Any], None]) -> None:
         for name, backend in list(self.working.items()):
             with self.noting_failure(name):
                 call(backend)
