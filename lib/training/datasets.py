@@ -31,31 +31,35 @@ def check_all(configs: Iterable[RunConfig]) -> None:
 
 def check_fit(config: RunConfig, data: Dataset) -> None:
     """Raises UserError if model or training cannot work on this data, or not in so many processes."""
-    model, train = config.model, config.train
+    model, train, scoring = config.model, config.train, data.scoring
     longest = max(split.width for split in data.splits.values())
-    if longest > model.context_length:
-        allowed = f"at least {longest}, the longest sequence of the data"
-        raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
     learned = model.kind == "transformer" and model.positions == "learned"
-    if data.scoring == "all" and learned and longest < model.context_length:
-        allowed = f"{longest}, as data.window is: later positions would never be learned"
-        raise UserError(f"model.context_length = {model.context_length}: must be {allowed}")
-    if train.keep_answers and data.scoring != "last":
-        raise UserError("train.keep_answers = true: must be false where an answer has more than one token")
+    blocks = model.kind == "transformer" and scoring == "all"
+    whole = f"divisible by {distributed.size()} processes times train.accumulation = {train.accumulation}"
+    for name, fits, allowed in (
+        (
+            "model.context_length",
+            longest <= model.context_length,
+            f"at least {longest}, the longest sequence of the data",
+        ),
+        (
+            "model.context_length",
+            scoring != "all" or not learned or longest == model.context_length,
+            f"{longest}, as data.window is: later positions would never be learned",
+        ),
+        ("train.keep_answers", scoring == "last", "false where an answer has more than one token"),
+        ("train.activation_checkpointing", blocks, "false unless model.kind = transformer and data.task = corpus"),
+        ("train.whole_logits", scoring == "all", "false unless data.task = corpus"),
+        ("optim.name", model.kind != "lstm" or config.optim.name != "muon", "another than muon with model.kind = lstm"),
+        ("train.batch_size", train.batch_size % (train.accumulation * distributed.size()) == 0, whole),
+    ):
+        value = config.flat()[name]
+        if value is not False and not fits:
+            raise UserError(f"{name} = {'true' if value is True else repr(value)}: must be {allowed}")
     if train.prompt:
         check_prompt(config, data.tokenizer)
-    if train.activation_checkpointing and (model.kind != "transformer" or data.scoring != "all"):
-        allowed = "false unless model.kind = transformer and data.task = corpus"
-        raise UserError(f"train.activation_checkpointing = true: must be {allowed}")
-    if train.whole_logits and data.scoring != "all":
-        raise UserError("train.whole_logits = true: must be false unless data.task = corpus")
-    if config.optim.name == "muon" and model.kind == "lstm":
-        raise UserError("optim.name = 'muon': must be another with model.kind = lstm, which has no transformer blocks")
     if train.precision == "float16" and config.optim.grokfast:
         raise UserError("train.precision = 'float16': must be another with optim.grokfast, whose mean it overflows")
-    if train.batch_size % (train.accumulation * distributed.size()):
-        allowed = f"divisible by {distributed.size()} processes times train.accumulation = {train.accumulation}"
-        raise UserError(f"train.batch_size = {train.batch_size}: must be {allowed}")
 
 
 def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:
