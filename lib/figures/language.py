@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from lib.analysis import comparison
 from lib.analysis.cells import Cells
@@ -22,8 +21,8 @@ AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "op
 
 def perplexity_axis(axes: Axes, split: str) -> None:
     axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("")
 
 
 def places(run: Run, along: str) -> np.ndarray:
@@ -45,6 +44,7 @@ def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl"
         middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
         axes.plot(*middle, color=color, ls=dash, label=name)
     axes.set_xlabel(AXIS[along])
+    axes.locator_params(axis="x", integer=True)
 
 
 def dotted_floor(axes: Axes, run: Run, split: str) -> None:
@@ -54,19 +54,17 @@ def dotted_floor(axes: Axes, run: Run, split: str) -> None:
 
 def grid(columns: Mapping[str, Cells], along: str) -> Figure:
     """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
-    size = (2.5 * len(columns) + 0.9, 4.7)
+    size = (1.7 * len(columns) + 0.76, 3.7)
     figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
-    for place, split in enumerate(NAMES):
-        row = panels[place]
-        for axes, (title, cells) in zip(row, columns.items(), strict=True):
+    for row, split in zip(panels, NAMES, strict=True):
+        for axes, cells in zip(row, columns.values(), strict=True):
             curves(axes, cells, split, along)
             dotted_floor(axes, next(iter(cells.values()))[0], split)
             perplexity_axis(axes, split)
             axes.label_outer(remove_inner_ticks=False)
-            if place == 0:
-                axes.set_title(title)
-                many = {"ncols": 2, "loc": "upper right"} if len(cells) > 4 else {}
-                axes.legend(fontsize=7, handlelength=1.6, **many)
+    for above, below, title in zip(*panels, columns, strict=True):
+        above.set_title(title)
+        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.4, -0.4))
     return figure
 
 
@@ -86,11 +84,11 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
 
 def by_step_and_clock(cells: Cells) -> Figure:
     """Validation loss twice: against optimiser steps and against seconds."""
-    figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(5.74, 2.25), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
         curves(axes, cells, "val", along, "loss")
     panels[0].set_ylabel("validation loss (nats per token)")
-    panels[0].legend(fontsize=7, handlelength=1.2)
+    panels[0].legend(handlelength=1.2)
     return figure
 
 
@@ -100,13 +98,13 @@ def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
     parts = [part for part in next(iter(budgets.values())) if part != "peak"]
     for part, color in zip(parts, COLORS, strict=False):
         width = np.array([budget[part] for budget in budgets.values()]) / 1e9
-        axes.barh(range(len(budgets)), width, left=left, color=color, label=part, height=0.6)
+        axes.barh(list(budgets), width, left=left, color=color, label=part, height=0.6)
         left += width
-    for row, budget in enumerate(budgets.values()):
-        peak = budget["peak"] / 1e9
-        axes.plot(peak, row, color="k", marker="D", ms=4, ls="", label="at once, at most" if row == 0 else None)
-        axes.text(max(peak, left[row]), row, f"  {peak:.1f}", va="center", fontsize=8)
-    axes.set(yticks=range(len(budgets)), yticklabels=list(budgets), xlabel="GB")
+    peaks = [budget["peak"] / 1e9 for budget in budgets.values()]
+    axes.plot(peaks, list(budgets), "D", color="k", ms=4, label="at once, at most")
+    for name, peak, end in zip(budgets, peaks, np.maximum(peaks, left), strict=True):
+        axes.text(end, name, f"  {peak:.1f}", va="center")
+    axes.set_xlabel("GB")
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)
