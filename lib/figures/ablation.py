@@ -94,27 +94,26 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
 
     The first row is the baseline, with a line at its median all the way down.
     """
-    heights: dict[tuple[str, str], float] = {}
-    tops = [0.0]  # of the factors; the last is the end
-    for name in next(iter(panels.values())):
-        labels = dict.fromkeys(label for panel in panels.values() for label in panel[name])
-        heights |= {(name, label): tops[-1] + i for i, label in enumerate(labels)}
-        tops.append(tops[-1] + len(labels) + 0.7)
-    figure, columns = plt.subplots(1, len(panels), figsize=(6.37, 0.132 * tops[-1] + 0.6), sharex=True, sharey=True)
+    names = list(next(iter(panels.values())))
+    rows = dict.fromkeys((name, label) for name in names for panel in panels.values() for label in panel[name])
+    heights = {row: i + 0.7 * names.index(row[0]) for i, row in enumerate(rows)}
+    last = max(heights.values())
+    figure, columns = plt.subplots(1, len(panels), figsize=(6.37, 0.132 * last + 0.8), sharex=True, sharey=True)
+    first = columns[0]
+    for name in names:
+        own = [height for (factor, _), height in heights.items() if factor == name]
+        place = {"transform": first.get_yaxis_transform(), "ha": "right", "va": "center"}
+        first.text(-0.43, np.mean(own), name, weight="bold", **place)
+        for axes in columns:
+            axes.axhline(max(own) + 0.85, color="#dddddd", lw=0.6)
     for axes, (title, panel) in zip(columns, panels.items(), strict=True):
         milestones(axes, {heights[name, label]: runs for name in panel for label, runs in panel[name].items()})
-        for top in tops[1:]:
-            axes.axhline(top - 0.85, color="#dddddd", lw=0.6)
         axes.axvline(*(medians(runs)["t_grok"] for runs in panel[""].values()), color=BLUE, lw=0.8, ls=":")
         steps_axis(axes)
         axes.set_title(title)
         axes.grid(axis="y", visible=False)
-    first = columns[0]
-    for name, top, below in zip(panel, tops[:-1], tops[1:], strict=True):
-        middle = (top + below - 1.7) / 2
-        first.text(-0.43, middle, name, transform=first.get_yaxis_transform(), weight="bold", ha="right", va="center")
     first.set_yticks(list(heights.values()), [label for _, label in heights])
-    first.set_ylim(tops[-1] - 0.5, -0.8)
+    first.set_ylim(last + 1.2, -0.8)
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 

@@ -35,8 +35,7 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
         learning_curves(axes, runs, metric, color)
         log_steps(axes)
         for name, text, side in (("t_fit", "T_fit", "left"), ("t_grok", "T_grok", "right")):
-            if middle[name] is not None:
-                mark(axes, middle[name], text, side)
+            mark(axes, middle[name], text, side)
         if None not in (middle["t_fit"], middle["t_grok"]):
             axes.axvspan(middle["t_fit"], middle["t_grok"], color=color, alpha=0.08, lw=0)
     accuracy_axis(column[0])
@@ -71,10 +70,9 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
                 if np.isnan(run.metrics["matrix_norm"]).all():
                     column[2].text(0.5, 0.5, "not recorded", transform=column[2].transAxes, ha="center")
             height = 1.1 + 0.11 * list(COLORS).index(name)
-            for run in runs:
-                for step, fill in ((run.t_fit, "white"), (run.t_grok, COLORS[name])):
-                    if step is not None:
-                        column[0].plot(step, height, "o", ms=3.5, mec=COLORS[name], mfc=fill, mew=0.8, clip_on=False)
+            for milestone, fill in (("t_fit", "white"), ("t_grok", COLORS[name])):
+                steps = [getattr(run, milestone) or np.nan for run in runs]
+                column[0].plot(steps, [height] * len(runs), "o", ms=3.5, mec=COLORS[name], mfc=fill, mew=0.8)
         [p] = {run.config.data.p for runs in networks.values() for run in runs}
         for axes, guessed in zip(column, (1 / p, math.log(p)), strict=False):
             axes.axhline(guessed, color=GREY, lw=0.8, ls=":")
@@ -90,8 +88,7 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     accuracy[0].set_ylabel("accuracy")
     loss[0].set(ylabel="loss (nats)", yscale="log")
     norm[0].set(ylabel="matrix norm", yscale="log")
-    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-    lines += split_handles(GREY)
+    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()] + split_handles(GREY)
     lines += [Line2D([], [], color=GREY, ls=":", lw=0.8, label="guessing")]
     dots = (("T_fit", "white"), ("T_grok", GREY))
     lines += [Line2D([], [], ls="", marker="o", ms=3.5, mec=GREY, mfc=fill, label=name) for name, fill in dots]

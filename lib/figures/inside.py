@@ -16,6 +16,7 @@ from lib.config import DataConfig
 from lib.figures.style import BLUE, COLORS, GREY, ORANGE, PURPLE, RED, heatmap, log_steps, mark
 
 ATTENTION = {"cmap": "Blues", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 7}}  # of a table of attention
+LOSSES = {"train": (GREY, "-"), "unseen": (GREY, "--"), "restricted": (BLUE, "-"), "excluded": (RED, "-")}
 
 
 def tables(data: DataConfig) -> Figure:
@@ -38,10 +39,8 @@ def tables(data: DataConfig) -> Figure:
 def spectra(seen: Inside) -> Figure:
     """The spectrum of the embedding, its numbers in order of their logarithms and in their own."""
     figure, panels = plt.subplots(1, 2, figsize=(5.74, 1.8), sharey=True)
-    for axes, table, title in (
-        (panels[0], seen.in_order, "multiplicative characters"),
-        (panels[1], seen.embedding, "integer Fourier basis"),
-    ):
+    bases = {"multiplicative characters": seen.in_order, "integer Fourier basis": seen.embedding}
+    for axes, (title, table) in zip(panels, bases.items(), strict=True):
         shares = characters.spectrum(table)
         axes.bar(np.arange(1, len(shares) + 1), shares, color=BLUE, width=0.9)
         axes.set_title(f"{title}: Gini {characters.gini(shares):.2f}")
@@ -65,7 +64,7 @@ def circles(networks: Mapping[str, Inside], frequencies: Sequence[int]) -> Figur
 
 
 def circle(axes: Axes, embedding: np.ndarray, k: int, largest: np.ndarray) -> None:
-    """The rows of an embedding (n, D) in the `plane` of k, coloured by the angle; the embedding `largest` fits in."""
+    """The rows of an embedding (n, D) in the `plane` of k, coloured by angle. The axes hold the rows of `largest`."""
     n, limit = len(embedding), 1.1 * abs(plane(largest, k)).max()
     axes.scatter(*plane(embedding, k), c=np.arange(n) * k % n, cmap="twilight", s=6)
     axes.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
@@ -135,25 +134,18 @@ def attention(networks: Mapping[str, Inside]) -> Figure:
 
 
 def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) -> Figure:
-    """A column per network: `inside.progress` against steps, with moments of the run marked."""
-    figure, panels = plt.subplots(
-        2, len(networks), figsize=(2.12 * len(networks), 2.65), sharex=True, sharey="row", height_ratios=(2, 1)
-    )
+    """A column per network: `inside.progress` against steps, with two moments of the run marked."""
+    size = (2.12 * len(networks), 2.65)
+    figure, panels = plt.subplots(2, len(networks), figsize=size, sharex=True, sharey="row", height_ratios=(2, 1))
     for (above, below), (title, (progress, marks)) in zip(panels.reshape(2, -1).T, networks.items(), strict=True):
         steps = list(progress)
-        for name, color, dash in (
-            ("train", GREY, "-"),
-            ("unseen", GREY, "--"),
-            ("restricted", BLUE, "-"),
-            ("excluded", RED, "-"),
-        ):
+        for name, (color, dash) in LOSSES.items():
             above.plot(steps, [row[name] for row in progress.values()], dash, color=color, label=name)
         below.plot(steps, [row["gini"] for row in progress.values()], color=BLUE)
         for axes in (above, below):
             log_steps(axes)
             for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.37), strict=True):
-                if step is not None:
-                    mark(axes, step, name if axes is below else "", side, height)
+                mark(axes, step, name if axes is below else "", side, height)
         above.set_xlabel("")
         above.set_title(title)
     first = panels.reshape(2, -1)[:, 0]
@@ -172,8 +164,7 @@ def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]
             axes.plot(list(progress), weights[:, head, token], color=color, label="a/b="[token], lw=1.3)
         log_steps(axes)
         for step in marks.values():
-            if step is not None:
-                mark(axes, step, "", "left")
+            mark(axes, step, "", "left")
         axes.set(ylim=(0, 1))
         axes.set_title(f"head {head}")
     np.atleast_1d(panels)[0].set_ylabel("attention from =")
@@ -198,11 +189,9 @@ def arrival(cells: Cells) -> Figure:
     figure, axes = plt.subplots(figsize=(4.6, 2.4))
     for (name, runs), color in zip(cells.items(), COLORS, strict=False):
         rows = statistics.kaplan_meier(*censored(runs, "t_grok"))
-        times, shares = [time for time, _, _ in rows], [1 - share for _, share, _ in rows]
-        end = max(run.metrics["step"][-1] for run in runs)
-        axes.step(
-            [1, *times, end], [0, *shares, *shares[-1:]] if rows else [0, 0], where="post", color=color, label=name
-        )
+        points = [(1.0, 0.0), *((time, 1 - share) for time, share, _ in rows)]
+        points.append((max(run.metrics["step"][-1] for run in runs), points[-1][1]))
+        axes.step(*zip(*points, strict=True), where="post", color=color, label=name)
     axes.set(ylim=(0, 1.03), ylabel="seeds that have grokked")
     axes.yaxis.set_major_formatter("{x:.0%}")
     log_steps(axes)

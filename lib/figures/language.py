@@ -1,13 +1,12 @@
 """Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from lib.analysis import comparison
 from lib.analysis.cells import Cells
@@ -16,7 +15,11 @@ from lib.figures.style import BLUE, COLORS, GREY
 from lib.runs.run import Run
 
 NAMES = {"train": "train", "val": "validation"}
-AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
+AXIS: dict[str, tuple[str, Callable[[Run], np.ndarray]]] = {  # its label, and the evaluations' places on it
+    "epochs": ("epochs", comparison.epochs),
+    "seconds": ("seconds of training steps", lambda run: run.metrics["time_s"]),
+    "steps": ("optimiser steps", lambda run: run.metrics["step"]),
+}
 
 
 def perplexity_axis(axes: Axes, split: str) -> None:
@@ -25,25 +28,19 @@ def perplexity_axis(axes: Axes, split: str) -> None:
     axes.yaxis.set_minor_formatter("")
 
 
-def places(run: Run, along: str) -> np.ndarray:
-    """The evaluations' places along "epochs", "seconds" or "steps"."""
-    if along == "epochs":
-        return comparison.epochs(run)
-    return run.metrics[{"seconds": "time_s", "steps": "step"}[along]]
-
-
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
     """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
+    label, places = AXIS[along]
     looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)  # a dashed line shows the one that it covers
     for (name, runs), (color, dash) in zip(cells.items(), looks, strict=False):
-        xs = [places(run, along) for run in runs]
+        xs = [places(run) for run in runs]
         ys = [run.metrics[f"{split}_{metric}"] for run in runs]
         for x, y in zip(xs, ys, strict=True):
             axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
         n = min(map(len, xs))  # one that diverged has fewer
         middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
         axes.plot(*middle, color=color, ls=dash, label=name)
-    axes.set_xlabel(AXIS[along])
+    axes.set_xlabel(label)
     axes.locator_params(axis="x", integer=True)
 
 
@@ -114,7 +111,6 @@ def train_and_val(axes: Axes, run: Run) -> None:
     """Loss of one run on the train and the validation split, with the unigram floor."""
     for split, dash in (("train", "-"), ("val", "--")):
         axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=BLUE, ls=dash)
-    axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1)
-    unigram = Line2D([], [], color=GREY, ls=":", label="unigram")
-    axes.legend(handles=[*split_handles(BLUE, "validation"), unigram])
+    floor = axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1, label="unigram")
+    axes.legend(handles=[*split_handles(BLUE, "validation"), floor])
     axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")

@@ -42,8 +42,7 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     bars, *heads = np.atleast_1d(panels)
     numbers, shares = [str(number) for number in top.indices.tolist()], top.values.tolist()
     rights = [number == str(true) for number in numbers]
-    told = [f"{p:.4f}" if p > 1e-3 else f"{p:.0e}" for p in shares]
-    told = [text + ", right" * right for text, right in zip(told, rights, strict=True)]
+    told = [f"{p:{'.4f' if p > 1e-3 else '.0e'}}{', right' * right}" for p, right in zip(shares, rights, strict=True)]
     bars.bar_label(bars.barh(numbers, shares, color=[GREEN if right else GREY for right in rights]), told, padding=3)
     bars.invert_yaxis()
     bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability")
@@ -105,7 +104,7 @@ def moment(run: Run, step: int) -> Figure:
     cells, embedding = seen_at(snapshots[step])
     final = seen_at(list(snapshots.values())[-1])[1]
     k = int(characters.spectrum(final).argmax()) + 1
-    figure, (accuracy, loss, table, plot) = plt.subplots(1, 4, figsize=(10, 2.9), width_ratios=(1.25, 1.25, 1, 1))
+    figure, (accuracy, loss, table, plot) = plt.subplots(1, 4, figsize=(7.4, 2.2), width_ratios=(1.25, 1.25, 1, 1))
     for axes, metric in ((accuracy, "acc"), (loss, "loss")):
         learning_curves(axes, [run], metric, BLUE)
         log_steps(axes)

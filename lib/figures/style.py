@@ -87,8 +87,10 @@ def heatmap(axes: Axes, cells: np.ndarray, **look: Any) -> None:
     axes.tick_params(length=0, labelrotation=0)
 
 
-def mark(axes: Axes, step: float, text: str, side: str, height: float = 0.3) -> None:
-    """A vertical line at a step, with its name on the left or the right, at some share of the axes' height."""
+def mark(axes: Axes, step: float | None, text: str, side: str, height: float = 0.3) -> None:
+    """A vertical line at a step, if any, with its name on the left or right, at some share of the axes' height."""
+    if step is None:
+        return
     axes.axvline(step, color=GREY, lw=0.8, ls=":")
     place = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "va": "center"}
     x, align = (-3, "right") if side == "left" else (3, "left")
