@@ -31,25 +31,28 @@ def middle(runs: Sequence[Run]) -> Run:
 def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right.
 
-    `two`: the same cells with two layers, on the right alone.
+    The `middle` run of a cell is thick. `two`: the same cells with two layers, on the right alone.
     """
     rows = with_two_layers(cells, two)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(5.86, max(2.1, 0.7 + 0.19 * len(rows))), width_ratios=(1.15, 1))
-    for (label, runs), color in zip(cells.items(), sns.color_palette("viridis", len(cells)), strict=True):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.86, max(1.9, 0.7 + 0.18 * len(rows))))
+    colors = sns.color_palette("viridis", len(cells))
+    for runs, color in zip(cells.values(), colors, strict=True):
         for run in runs:
-            thick = {"label": label} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
-            curve(left, run, "test_acc", color=color, **thick)
+            thin = {} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
+            curve(left, run, "test_acc", color=color, **thin)
     steps_axis(left)
     accuracy_axis(left)
     left.set_ylabel("test accuracy")
     left.set_title(f"{name}, 1 layer" if two else name)
-    left.legend(handlelength=1.2)
     milestones(right, dict(enumerate(rows.values())))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
     steps_axis(right)
     right.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     right.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, handlelength=1)
+    place = {"transform": right.get_yaxis_transform(), "clip_on": False}
+    right.scatter([-0.05] * len(cells), range(len(cells)), 80, colors, "_", lw=1.3, **place)  # as a legend's lines
+    right.tick_params(axis="y", length=0, pad=14)
     return figure
 
 
@@ -83,7 +86,7 @@ def milestones(axes: Axes, rows: Mapping[float, Sequence[Run]]) -> None:
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
     low, high = axes.dataLim.intervalx
-    spans = ((5, (1, 1.5, 2, 3, 4, 6, 8)), (100, (1, 2, 5)), (np.inf, (1, 3)))
+    spans = ((5, (1, 1.5, 2, 3, 4, 6)), (100, (1, 2, 5)), (np.inf, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter("")

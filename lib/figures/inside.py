@@ -136,7 +136,7 @@ def attention(networks: Mapping[str, Inside]) -> Figure:
 def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) -> Figure:
     """A column per network: `inside.progress` against steps, with two moments of the run marked."""
     size = (2.12 * len(networks), 2.65)
-    figure, panels = plt.subplots(2, len(networks), figsize=size, sharex=True, sharey="row", height_ratios=(2, 1))
+    figure, panels = plt.subplots(2, len(networks), figsize=size, sharex=True, sharey="row", height_ratios=(3, 2))
     for (above, below), (title, (progress, marks)) in zip(panels.reshape(2, -1).T, networks.items(), strict=True):
         steps = list(progress)
         for name, (color, dash) in LOSSES.items():
@@ -144,7 +144,7 @@ def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) ->
         below.plot(steps, [row["gini"] for row in progress.values()], color=BLUE)
         for axes in (above, below):
             log_steps(axes)
-            for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.37), strict=True):
+            for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.3), strict=True):
                 mark(axes, step, name if axes is below else "", side, height)
         above.set_xlabel("")
         above.set_title(title)

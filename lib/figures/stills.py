@@ -105,6 +105,7 @@ def moment(run: Run, step: int) -> Figure:
     final = seen_at(list(snapshots.values())[-1])[1]
     k = int(characters.spectrum(final).argmax()) + 1
     figure, (accuracy, loss, table, plot) = plt.subplots(1, 4, figsize=(7.4, 2.2), width_ratios=(1.25, 1.25, 1, 1))
+    grokking.draw_table(table, cells)  # first: seaborn.heatmap draws the whole figure, as far as there is one
     for axes, metric in ((accuracy, "acc"), (loss, "loss")):
         learning_curves(axes, [run], metric, BLUE)
         log_steps(axes)
@@ -113,7 +114,6 @@ def moment(run: Run, step: int) -> Figure:
     accuracy.set_title("train solid, test dashed")
     loss.set(ylabel="loss (nats)", yscale="log")
     loss.set_title(f"step {step:,}")
-    grokking.draw_table(table, cells)
     grokking.legend_of_kinds(figure)
     table.set_ylabel("a")
     table.set_title("its answers")
