@@ -49,8 +49,8 @@ def finish_control(panels: Sequence[Axes]) -> None:
     """Scales and titles of the control: accuracy on the left, norms on the right."""
     for axes in panels:
         log_steps(axes)
-    panels[0].set_title("starter's network, paper's initial weights")
-    panels[1].set(ylabel="norm of the weight matrices", yscale="log")
+    panels[0].set_title("starter, paper's init")
+    panels[1].set(ylabel="matrix norm", yscale="log")
     panels[1].set_title("dots: T_grok")
     panels[1].legend(bbox_to_anchor=(1, 1))
 
