@@ -3,20 +3,24 @@
 import re
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator
 
-from lib.analysis import statistics
-from lib.analysis.cells import Cells, censored, outcome_table
+from lib.analysis.cells import MILESTONES, Cells, censored, medians, outcome_table
 from lib.figures.curves import curve
 from lib.figures.style import BLUE, GREY, RED, accuracy_axis, save
 from lib.runs.run import Run
+
+MARKS = {  # of a run's milestones
+    "T_fit": {"marker": "o", "s": 8, "fc": "white", "ec": GREY},
+    "T_grok (bar: median)": {"marker": "o", "s": 8, "fc": BLUE, "ec": BLUE},
+    "not by then": {"marker": ">", "s": 14, "fc": "white", "ec": RED},
+}
 
 
 def middle(runs: Sequence[Run]) -> Run:
@@ -27,26 +31,28 @@ def middle(runs: Sequence[Run]) -> Run:
 def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     """One factor: test accuracy against steps on the left, T_fit and T_grok of every run on the right.
 
-    `two`: the same cells with two layers, on the right alone.
+    The `middle` run of a cell is thick. `two`: the same cells with two layers, on the right alone.
     """
     rows = with_two_layers(cells, two)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, max(2.6, 0.8 + 0.23 * len(rows))), width_ratios=(1.15, 1))
-    for (label, runs), color in zip(cells.items(), shades(len(cells)), strict=True):
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.86, max(1.9, 0.7 + 0.18 * len(rows))))
+    colors = sns.color_palette("viridis", len(cells))
+    for runs, color in zip(cells.values(), colors, strict=True):
         for run in runs:
-            thick = {"lw": 1.6, "label": label} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
-            curve(left, run, "test_acc", color=color, **thick)
+            thin = {} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
+            curve(left, run, "test_acc", color=color, **thin)
     steps_axis(left)
     accuracy_axis(left)
     left.set_ylabel("test accuracy")
     left.set_title(f"{name}, 1 layer" if two else name)
-    left.legend(fontsize=7, handlelength=1.2)
-    for row, runs in enumerate(rows.values()):
-        milestones(right, runs, row)
+    milestones(right, dict(enumerate(rows.values())))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
     steps_axis(right)
     right.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-    right.legend(handles=key(), fontsize=7, loc="lower center", bbox_to_anchor=(0.45, 1), ncols=3, handlelength=1)
+    right.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, handlelength=1)
+    place = {"transform": right.get_yaxis_transform(), "clip_on": False}
+    right.scatter([-0.05] * len(cells), range(len(cells)), 80, colors, "_", lw=1.3, **place)  # as a legend's lines
+    right.tick_params(axis="y", length=0, pad=14)
     return figure
 
 
@@ -63,42 +69,27 @@ def show(cells: Cells, name: str, two: Cells | None = None) -> Markdown:
     return outcome_table(with_two_layers(cells, two), name)
 
 
-def shades(n: int) -> list[tuple[float, ...]]:
-    """n colours in an order that the eye follows, all dark enough on white."""
-    return [mpl.colormaps["viridis"](x) for x in np.linspace(0, 0.88, n)]
-
-
-def milestones(axes: Axes, runs: Sequence[Run], row: float) -> None:
-    """T_fit (hollow), T_grok (full) of each run in a row, a triangle where a run ends without; the median is a bar."""
-    offsets = np.linspace(-0.22, 0.22, len(runs)) if len(runs) > 1 else [0.0]
-    for run, offset in zip(runs, offsets, strict=True):
-        if run.t_fit is not None:
-            axes.plot(run.t_fit, row + offset, "o", ms=3, mfc="white", mec=GREY, mew=0.8)
-        if run.t_grok is not None:
-            axes.plot(run.t_grok, row + offset, "o", ms=3, color=BLUE)
-        else:
-            axes.plot(run.metrics["step"][-1], row + offset, ">", ms=4, color=RED, mfc="white")
-    median, *_ = statistics.median_time(*censored(runs, "t_grok"))
-    if median is not None:
-        axes.plot([median, median], [row - 0.38, row + 0.38], color=BLUE, lw=1.6)
-
-
-def key() -> list[Line2D]:
-    grey = {"mfc": "white", "mec": GREY}
-    return [
-        Line2D([], [], ls="", marker="o", ms=3, label="T_fit", **grey),
-        Line2D([], [], ls="", marker="o", ms=3, color=BLUE, label="T_grok (bar: median)"),
-        Line2D([], [], ls="", marker=">", ms=4, color=RED, mfc="white", label="not by then"),
-    ]
+def milestones(axes: Axes, rows: Mapping[float, Sequence[Run]]) -> None:
+    """The `MARKS` of runs at some heights, side by side at each; a bar for the Kaplan-Meier median of T_grok."""
+    spots: dict[str, list[tuple[float, float]]] = {kind: [] for kind in MARKS}
+    for row, runs in rows.items():
+        for run, offset in zip(runs, np.linspace(-0.3, 0.3, len(runs) + 2)[1:-1], strict=True):
+            end = None if run.t_grok is not None else run.metrics["step"][-1]
+            for kind, step in zip(MARKS, (run.t_fit, run.t_grok, end), strict=True):
+                spots[kind] += [] if step is None else [(step, row + offset)]
+        median = medians(runs)["t_grok"]
+        axes.vlines([] if median is None else median, row - 0.38, row + 0.38, color=BLUE, lw=1.4)
+    for kind, look in MARKS.items():
+        axes.scatter(*np.reshape(spots[kind], (-1, 2)).T, zorder=2, label=kind, **look)
 
 
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
     low, high = axes.dataLim.intervalx
-    spans = ((5, (1, 1.5, 2, 3, 4, 6, 8)), (100, (1, 2, 5)), (np.inf, (1, 3)))
+    spans = ((5, (1, 1.5, 2, 3, 4, 6)), (100, (1, 2, 5)), (np.inf, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
@@ -106,57 +97,44 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
 
     The first row is the baseline, with a line at its median all the way down.
     """
-    first, *_ = panels.values()
-    cells = {name: list(dict.fromkeys(cell for panel in panels.values() for cell in panel[name])) for name in first}
-    n_rows = sum(len(labels) + 0.7 for labels in cells.values())
-    figure, columns = plt.subplots(1, len(panels), figsize=(7.4, 0.155 * n_rows + 0.6), sharex=True, sharey=True)
+    names = list(next(iter(panels.values())))
+    rows = dict.fromkeys((name, label) for name in names for panel in panels.values() for label in panel[name])
+    heights = {row: i + 0.7 * names.index(row[0]) for i, row in enumerate(rows)}
+    last = max(heights.values())
+    figure, columns = plt.subplots(1, len(panels), figsize=(6.37, 0.132 * last + 0.8), sharex=True, sharey=True)
+    first = columns[0]
+    for name in names:
+        own = [height for (factor, _), height in heights.items() if factor == name]
+        place = {"transform": first.get_yaxis_transform(), "ha": "right", "va": "center"}
+        first.text(-0.43, np.mean(own), name if name != "baseline" else "", weight="bold", **place)
+        for axes in columns:
+            axes.axhline(max(own) + 0.85, color="#dddddd", lw=0.6)
     for axes, (title, panel) in zip(columns, panels.items(), strict=True):
-        row, ticks = 0.0, {}
-        for name, labels in cells.items():
-            if axes is columns[0] and name != "baseline":  # whose one cell has its name
-                axes.annotate(
-                    name, (0, row + (len(labels) - 1) / 2), xytext=(-72, 0), textcoords="offset points", va="center",
-                    xycoords=axes.get_yaxis_transform(), fontsize=8, weight="bold", ha="right",
-                )  # fmt: skip
-            for label in labels:
-                if label in panel[name]:
-                    milestones(axes, panel[name][label], row)
-                ticks[row] = label
-                row += 1
-            axes.axhline(row - 0.15, color="#dddddd", lw=0.6)
-            row += 0.7
-        [baseline] = panel["baseline"].values()
-        median, *_ = statistics.median_time(*censored(baseline, "t_grok"))
-        axes.axvline(median, color=BLUE, lw=0.8, ls=":")
+        milestones(axes, {heights[name, label]: runs for name in panel for label, runs in panel[name].items()})
+        axes.axvline(*(medians(runs)["t_grok"] for runs in panel["baseline"].values()), color=BLUE, lw=0.8, ls=":")
         steps_axis(axes)
         axes.set_title(title)
-        axes.set_ylim(row - 0.5, -0.8)
-        axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
         axes.grid(axis="y", visible=False)
-    figure.legend(handles=key(), loc="outside upper center", ncols=3, fontsize=8)
+    first.set_yticks(list(heights.values()), [label for _, label in heights])
+    first.set_ylim(last + 1.2, -0.8)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
 
 def clock(cells: Cells) -> Figure:
-    """T_fit and the delay of every run against learning rate × weight decay, a colour per learning rate.
-
-    Triangles: not by then.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.6), sharex=True)
-    rates = sorted({runs[0].config.optim.lr for runs in cells.values()})
-    for i, (rate, color) in enumerate(zip(rates, shades(len(rates)), strict=True)):
-        for runs in cells.values():
-            optim = runs[0].config.optim
-            if optim.lr == rate:
-                for axes, name in zip(panels, ("t_fit", "delay"), strict=True):
-                    for time, reached in zip(*censored(runs, name), strict=True):
-                        at = optim.lr * optim.weight_decay * 1.08**i  # beside one another
-                        axes.plot(
-                            at, time, "o" if reached else "^", ms=3.5, color=color, mfc=color if reached else "white"
-                        )
-        panels[1].plot([], [], "o", ms=3.5, color=color, label=f"learning rate {rate:g}")
-    for axes, title in zip(panels, ("T_fit", "delay"), strict=True):
-        axes.set(xscale="log", xlabel="learning rate × weight decay", ylabel="optimiser steps")
-        axes.set_title(title)
-    panels[1].legend(fontsize=7)
+    """T_fit and the delay of every run against learning rate × weight decay, a colour per learning rate."""
+    figure, panels = plt.subplots(1, 2, figsize=(5.6, 2), sharex=True)
+    optims = [runs[0].config.optim for runs in cells.values()]
+    rates = sorted({optim.lr for optim in optims})
+    x, y, hue, style = "learning rate × weight decay", "optimiser steps", "learning rate", ""
+    look = {"hue": hue, "palette": "viridis", "style": style, "markers": {"reached": "o", "not by then": "^"}, "s": 14}
+    for axes, name in zip(panels, ("t_fit", "delay"), strict=True):
+        points = []
+        for optim, runs in zip(optims, cells.values(), strict=True):
+            product = optim.lr * optim.weight_decay * 1.08 ** rates.index(optim.lr)  # beside one another
+            for time, reached in zip(*censored(runs, name), strict=True):
+                points.append((product, time, f"{optim.lr:g}", "reached" if reached else "not by then"))
+        table = dict(zip((x, y, hue, style), zip(*points, strict=True), strict=True))
+        sns.scatterplot(table, x=x, y=y, ax=axes, legend=name == "t_fit", **look)
+        axes.set(xscale="log", title=MILESTONES[name])
     return figure

@@ -30,8 +30,7 @@ def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str) ->
             curve(axes, run, f"{split}_{metric}", color=color, ls=dash, **thin)
         if len(runs) > 1:
             steps = sorted(set.intersection(*(set(run.metrics["step"]) for run in runs)) - {0})
-            at = [[np.flatnonzero(run.metrics["step"] == step)[0] for step in steps] for run in runs]
-            values = [run.metrics[f"{split}_{metric}"][rows] for run, rows in zip(runs, at, strict=True)]
+            values = [run.metrics[f"{split}_{metric}"][np.isin(run.metrics["step"], steps)] for run in runs]
             axes.plot(steps, np.median(values, axis=0), color=color, ls=dash)
 
 

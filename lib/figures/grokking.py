@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -15,7 +14,7 @@ from lib import tasks
 from lib.analysis.cells import medians
 from lib.config import DataConfig
 from lib.figures.curves import curve, learning_curves, split_handles
-from lib.figures.style import BLUE, GREY, ORANGE, RED, accuracy_axis, log_steps, mark
+from lib.figures.style import BLUE, GREY, ORANGE, RED, accuracy_axis, heatmap, log_steps, mark
 from lib.runs.run import Run
 from lib.support.errors import UserError
 
@@ -36,8 +35,7 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
         learning_curves(axes, runs, metric, color)
         log_steps(axes)
         for name, text, side in (("t_fit", "T_fit", "left"), ("t_grok", "T_grok", "right")):
-            if middle[name] is not None:
-                mark(axes, middle[name], text, side)
+            mark(axes, middle[name], text, side)
         if None not in (middle["t_fit"], middle["t_grok"]):
             axes.axvspan(middle["t_fit"], middle["t_grok"], color=color, alpha=0.08, lw=0)
     accuracy_axis(column[0])
@@ -51,8 +49,8 @@ def finish_control(panels: Sequence[Axes]) -> None:
     """Scales and titles of the control: accuracy on the left, norms on the right."""
     for axes in panels:
         log_steps(axes)
-    panels[0].set_title("starter's network, paper's initial weights")
-    panels[1].set(ylabel="norm of the weight matrices", yscale="log")
+    panels[0].set_title("starter, paper's init")
+    panels[1].set(ylabel="matrix norm", yscale="log")
     panels[1].set_title("dots: T_grok")
     panels[1].legend(bbox_to_anchor=(1, 1))
 
@@ -62,7 +60,7 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
 
     Above the accuracy, T_fit (hollow) and T_grok (full) of each run; dotted, what guessing gives.
     """
-    figure, panels = plt.subplots(3, len(settings), figsize=(2.5 * len(settings), 5.6), sharex=True, sharey="row")
+    figure, panels = plt.subplots(3, len(settings), figsize=(1.59 * len(settings), 3.7), sharex=True, sharey="row")
     for column, (title, networks) in zip(panels.T, settings.items(), strict=True):
         for name, runs in networks.items():
             for axes, metric in zip(column, ("acc", "loss"), strict=False):
@@ -70,12 +68,11 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
             for run in runs:
                 curve(column[2], run, "matrix_norm", color=COLORS[name], lw=1)
                 if np.isnan(run.metrics["matrix_norm"]).all():
-                    column[2].text(0.5, 0.5, "not recorded", transform=column[2].transAxes, ha="center", fontsize=8)
-            height = 1.08 + 0.07 * list(COLORS).index(name)
-            for run in runs:
-                for step, fill in ((run.t_fit, "white"), (run.t_grok, COLORS[name])):
-                    if step is not None:
-                        column[0].plot(step, height, "o", ms=3.5, mec=COLORS[name], mfc=fill, mew=0.8, clip_on=False)
+                    column[2].text(0.5, 0.5, "not recorded", transform=column[2].transAxes, ha="center")
+            height = 1.1 + 0.11 * list(COLORS).index(name)
+            for milestone, fill in (("t_fit", "white"), ("t_grok", COLORS[name])):
+                steps = [getattr(run, milestone) or np.nan for run in runs]
+                column[0].plot(steps, [height] * len(runs), "o", ms=3.5, mec=COLORS[name], mfc=fill, mew=0.8)
         [p] = {run.config.data.p for runs in networks.values() for run in runs}
         for axes, guessed in zip(column, (1 / p, math.log(p)), strict=False):
             axes.axhline(guessed, color=GREY, lw=0.8, ls=":")
@@ -87,26 +84,25 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     accuracy, loss, norm = panels
     for axes in accuracy:
         accuracy_axis(axes)
-        axes.set(ylabel="", ylim=(-0.03, 1.2), yticks=np.linspace(0, 1, 6))
+        axes.set(ylabel="", ylim=(-0.03, 1.28), yticks=np.linspace(0, 1, 6))
     accuracy[0].set_ylabel("accuracy")
     loss[0].set(ylabel="loss (nats)", yscale="log")
-    norm[0].set(ylabel="norm of the matrices", yscale="log")
-    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()]
-    lines += split_handles(GREY)
+    norm[0].set(ylabel="matrix norm", yscale="log")
+    lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()] + split_handles(GREY)
     lines += [Line2D([], [], color=GREY, ls=":", lw=0.8, label="guessing")]
     dots = (("T_fit", "white"), ("T_grok", GREY))
     lines += [Line2D([], [], ls="", marker="o", ms=3.5, mec=GREY, mfc=fill, label=name) for name, fill in dots]
-    figure.legend(handles=lines, loc="outside upper center", ncols=len(lines))
+    figure.legend(handles=lines, loc="outside upper center", ncols=4)
     return figure
 
 
 def answer_tables(run: Run, steps: Sequence[int]) -> Figure:
     """The p x p table of answers at some of the steps that the run kept: seen or unseen, right or wrong."""
-    figure, panels = plt.subplots(1, len(steps), figsize=(1.75 * len(steps), 2.75), sharey=True)
+    figure, panels = plt.subplots(1, len(steps), figsize=(1.06 * len(steps), 1.8), sharey=True)
     for axes, step in zip(panels, steps, strict=True):
         cells, shares = table(run, step)
         draw_table(axes, cells)
-        axes.set_title(f"step {step:,}\ntrain {shares[0]:.0%}\nunseen {shares[1]:.0%}", fontsize=8, weight="normal")
+        axes.set_title(f"step {step:,}\ntrain {shares[0]:.0%}\nunseen {shares[1]:.0%}", weight="normal")
     panels[0].set_ylabel("a")
     legend_of_kinds(figure)
     return figure
@@ -136,9 +132,9 @@ def verdicts(data: DataConfig, given: Mapping[str, np.ndarray]) -> tuple[np.ndar
 
 
 def draw_table(axes: Axes, cells: np.ndarray) -> None:
-    axes.imshow(cells, cmap=ListedColormap(list(KINDS.values())), vmin=0, vmax=4, interpolation="nearest")
-    axes.grid(False)
-    axes.set(xlabel="b", xticks=[0, len(cells) - 1], yticks=[0, len(cells) - 1])
+    last = len(cells) - 1
+    heatmap(axes, cells, cmap=list(KINDS.values()), vmin=0, vmax=4, xticklabels=last, yticklabels=last)
+    axes.set_xlabel("b")
 
 
 def legend_of_kinds(figure: Figure) -> None:

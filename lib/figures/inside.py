@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from lib import tasks
 from lib.analysis import characters, statistics
 from lib.analysis.cells import Cells, censored
 from lib.analysis.inside import Inside, Progress
 from lib.config import DataConfig
-from lib.figures.style import BLUE, COLORS, GREY, ORANGE, PURPLE, RED, log_steps, mark
+from lib.figures.style import BLUE, COLORS, GREY, ORANGE, PURPLE, RED, heatmap, log_steps, mark
+
+ATTENTION = {"cmap": "Blues", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 7}}  # of a table of attention
+LOSSES = {"train": (GREY, "-"), "unseen": (GREY, "--"), "restricted": (BLUE, "-"), "excluded": (RED, "-")}
 
 
 def tables(data: DataConfig) -> Figure:
@@ -24,9 +28,7 @@ def tables(data: DataConfig) -> Figure:
     for axes, shown in ((left, rows - 1), (right, logs[rows])):
         cells = np.empty((data.p - 1, data.p - 1))
         cells[shown[:, 0], shown[:, 1]] = shown[:, 2]
-        axes.imshow(cells, cmap="twilight", interpolation="nearest")
-        axes.grid(False)
-        axes.set(xticks=[], yticks=[])
+        heatmap(axes, cells, cmap="twilight", xticklabels=False, yticklabels=False)
     left.set(xlabel=f"b = 1 … {data.p - 1}", ylabel="a")
     left.set_title("colour: c")
     right.set(xlabel=f"log b = 0 … {data.p - 2}", ylabel="log a")
@@ -36,41 +38,41 @@ def tables(data: DataConfig) -> Figure:
 
 def spectra(seen: Inside) -> Figure:
     """The spectrum of the embedding, its numbers in order of their logarithms and in their own."""
-    figure, panels = plt.subplots(1, 2, figsize=(7.4, 2.3), sharey=True)
-    for axes, table, title in (
-        (panels[0], seen.in_order, "multiplicative characters"),
-        (panels[1], seen.embedding, "integer Fourier basis"),
-    ):
+    figure, panels = plt.subplots(1, 2, figsize=(5.74, 1.8), sharey=True)
+    bases = {"multiplicative characters": seen.in_order, "integer Fourier basis": seen.embedding}
+    for axes, (title, table) in zip(panels, bases.items(), strict=True):
         shares = characters.spectrum(table)
         axes.bar(np.arange(1, len(shares) + 1), shares, color=BLUE, width=0.9)
-        axes.set_axisbelow(True)
         axes.set_title(f"{title}: Gini {characters.gini(shares):.2f}")
         axes.set_xlabel("frequency k")
     panels[0].set_ylabel("share of the power")
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    panels[0].yaxis.set_major_formatter("{x:.1%}")
     return figure
 
 
 def circles(networks: Mapping[str, Inside], frequencies: Sequence[int]) -> Figure:
     """The embeddings (a row per network) in the planes of some characters, `plane`, coloured by the angle."""
     shape = (len(networks), len(frequencies))
-    figure, panels = plt.subplots(*shape, figsize=(2.2 * shape[1], 2.2 * shape[0] + 0.3), squeeze=False)
+    figure, panels = plt.subplots(*shape, figsize=(1.4 * shape[1], 1.4 * shape[0] + 0.2), squeeze=False)
     for row, (name, seen) in zip(panels, networks.items(), strict=True):
-        n = len(seen.in_order)
         shares = characters.spectrum(seen.in_order)
         for axes, k in zip(row, frequencies, strict=True):
-            x, y = plane(seen.in_order, k)
-            axes.scatter(x, y, c=np.arange(n) * k % n, cmap="twilight", s=9)
-            limit = 1.1 * max(abs(x).max(), abs(y).max())
-            axes.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
-            axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
-            axes.set_title(f"k = {k}, {shares[k - 1]:.0%} of the power", fontsize=8)
+            circle(axes, seen.in_order, k, seen.in_order)
+            axes.set_title(f"k = {k}, {shares[k - 1]:.0%} of power", fontsize=7)
         row[0].set_ylabel(name)
     return figure
 
 
-def plane(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (n,) of the rows of (n, D) in the plane of what varies as cos and sin of frequency k.
+def circle(axes: Axes, embedding: np.ndarray, k: int, largest: np.ndarray) -> None:
+    """The rows of an embedding (n, D) in the `plane` of k, coloured by angle. The axes hold the rows of `largest`."""
+    n, limit = len(embedding), 1.1 * abs(plane(largest, k)).max()
+    axes.scatter(*plane(embedding, k), c=np.arange(n) * k % n, cmap="twilight", s=6)
+    axes.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+
+
+def plane(embedding: np.ndarray, k: int) -> np.ndarray:
+    """Coordinates (2, n) of the rows of (n, D) in the plane of what varies as cos and sin of frequency k.
 
     The plane for each half of the rows, drawn by lot, is fitted to the other half: with D > n, directions that make a
     circle of the rows they are fitted to can be found in noise.
@@ -84,20 +86,19 @@ def plane(embedding: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     for ours in (half, ~half):
         directions = waves[:, ~ours] @ centred[~ours]  # (2, D)
         points[ours] = centred[ours] @ (directions / np.linalg.norm(directions, axis=1, keepdims=True)).T
-    return points[:, 0], points[:, 1]
+    return points.T
 
 
 def logit_waves(seen: Inside) -> Figure:
     """What the logits owe to s = log a - log b - log c, and the cosines that make it up."""
     n = len(seen.in_order)
     means, explained = characters.profile(seen.logits[:, :, :n])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.3))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.74, 1.8))
     left.plot(np.arange(n) - n // 2, np.roll(means, n // 2), color=BLUE, lw=1)
     left.set(xlabel="log a − log b − log c", ylabel="mean logit")
     left.set_title(f"explains {explained:.0%} of the variance")
     amplitudes, share = characters.cosines(means)
     right.bar(np.arange(1, n // 2 + 1), amplitudes, color=BLUE, width=0.9)
-    right.set_axisbelow(True)
     right.set(xlabel="frequency k", ylabel="α_k")
     right.set_title(f"as a sum of cosines ({share:.1%} of it)")
     return figure
@@ -108,56 +109,43 @@ def neurons(networks: Mapping[str, Inside]) -> Figure:
     figure, axes = plt.subplots(figsize=(5, 2.4))
     for (name, seen), color in zip(networks.items(), COLORS, strict=False):
         for layer, activations in enumerate(seen.neurons, 1):
-            shares = np.sort(characters.purity(activations)[1])
             label = f"{name}, layer {layer}" if len(seen.neurons) > 1 else name
             dash = "-" if layer == len(seen.neurons) else ":"
-            axes.plot(shares, 1 - np.arange(len(shares)) / len(shares), dash, color=color, lw=1.4, label=label)
-    axes.axvline(0.85, color=GREY, lw=0.8, ls=":")
+            shares = characters.purity(activations)[1]
+            sns.ecdfplot(x=shares, complementary=True, ax=axes, color=color, ls=dash, label=label)
+    axes.axvline(0.85, color=GREY, lw=0.8, ls=":", label="called pure from here")
     axes.set(xlabel="share of the variance in one frequency", ylabel="neurons with at least so much")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(fontsize=7, bbox_to_anchor=(1, 1), loc="upper left")
+    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.legend(bbox_to_anchor=(1, 1), loc="upper left")
     return figure
 
 
 def attention(networks: Mapping[str, Inside]) -> Figure:
     """Mean attention of each head from "=" to a, o, b and "=", and how far it varies between equations."""
     layers = [(f"{name}\nlayer {i}", x) for name, seen in networks.items() for i, x in enumerate(seen.attention, 1)]
-    figure, panels = plt.subplots(1, len(layers), figsize=(1.7 * len(layers), 2.2), sharey=True)
+    figure, panels = plt.subplots(1, len(layers), figsize=(1.7 * len(layers), 2.1), sharey=True)
     for axes, (title, weights) in zip(np.atleast_1d(panels), layers, strict=True):
         mean, deviation = weights.mean((0, 1)), weights.std((0, 1))  # (H, 4)
-        axes.imshow(mean, cmap="Blues", vmin=0, vmax=1)
-        for (head, token), value in np.ndenumerate(mean):
-            text = f"{value:.2f}\n±{deviation[head, token]:.2f}"
-            axes.text(
-                token, head, text, ha="center", va="center", fontsize=5, color="white" if value > 0.6 else "black"
-            )
-        axes.set(xticks=range(4), xticklabels=["a", "/", "b", "="], yticks=range(len(mean)))
-        axes.grid(False)
-        axes.set_title(title, fontsize=7)
+        told = [f"{value:.2f}\n±{spread:.2f}" for value, spread in zip(mean.flat, deviation.flat, strict=True)]
+        heatmap(axes, mean, annot=np.reshape(told, mean.shape), fmt="", xticklabels=list("a/b="), **ATTENTION)
+        axes.set_title(title)
     np.atleast_1d(panels)[0].set_ylabel("head")
     return figure
 
 
 def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) -> Figure:
-    """A column per network: `inside.progress` against steps, with moments of the run marked."""
-    figure, panels = plt.subplots(
-        2, len(networks), figsize=(2.9 * len(networks), 3.6), sharex=True, sharey="row", height_ratios=(2, 1)
-    )
+    """A column per network: `inside.progress` against steps, with two moments of the run marked."""
+    size = (2.12 * len(networks), 2.65)
+    figure, panels = plt.subplots(2, len(networks), figsize=size, sharex=True, sharey="row", height_ratios=(3, 2))
     for (above, below), (title, (progress, marks)) in zip(panels.reshape(2, -1).T, networks.items(), strict=True):
         steps = list(progress)
-        for name, color, dash in (
-            ("train", GREY, "-"),
-            ("unseen", GREY, "--"),
-            ("restricted", BLUE, "-"),
-            ("excluded", RED, "-"),
-        ):
+        for name, (color, dash) in LOSSES.items():
             above.plot(steps, [row[name] for row in progress.values()], dash, color=color, label=name)
         below.plot(steps, [row["gini"] for row in progress.values()], color=BLUE)
         for axes in (above, below):
             log_steps(axes)
-            for name, step in marks.items():
-                if step is not None:
-                    mark(axes, step, name if axes is below else "", "left", 0.7)
+            for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.3), strict=True):
+                mark(axes, step, name if axes is below else "", side, height)
         above.set_xlabel("")
         above.set_title(title)
     first = panels.reshape(2, -1)[:, 0]
@@ -170,14 +158,13 @@ def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) ->
 def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]) -> Figure:
     """A panel per head: its mean attention from "=" to a, o, b and "=" against steps."""
     weights = np.array([row["attention"] for row in progress.values()])  # (steps, H, 4)
-    figure, panels = plt.subplots(1, weights.shape[1], figsize=(1.9 * weights.shape[1] + 0.4, 2.3), sharey=True)
+    figure, panels = plt.subplots(1, weights.shape[1], figsize=(1.4 * weights.shape[1] + 0.4, 1.75), sharey=True)
     for head, axes in enumerate(np.atleast_1d(panels)):
         for token, color in enumerate((BLUE, GREY, ORANGE, PURPLE)):
             axes.plot(list(progress), weights[:, head, token], color=color, label="a/b="[token], lw=1.3)
         log_steps(axes)
         for step in marks.values():
-            if step is not None:
-                mark(axes, step, "", "left")
+            mark(axes, step, "", "left")
         axes.set(ylim=(0, 1))
         axes.set_title(f"head {head}")
     np.atleast_1d(panels)[0].set_ylabel("attention from =")
@@ -188,12 +175,12 @@ def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]
 def seeds_frequencies(spectra: Mapping[int, np.ndarray]) -> Figure:
     """The share of each frequency in the logits' dependence on log a - log b, a row per seed."""
     shares = list(spectra.values())
-    figure, axes = plt.subplots(figsize=(6.4, 2.2))
-    where = (0.5, len(shares[0]) + 0.5, len(shares) - 0.5, -0.5)
-    image = axes.imshow(shares, aspect="auto", cmap="Blues", interpolation="nearest", extent=where)
-    axes.set(xlabel="frequency k", ylabel="seed", yticks=range(len(shares)), yticklabels=list(spectra))
-    axes.grid(False)
-    figure.colorbar(image, label="share", format=PercentFormatter(1.0))
+    figure, axes = plt.subplots(figsize=(3.95, 1.6))
+    bar = {"label": "share", "format": "{x:.0%}"}
+    heatmap(axes, shares, cmap="Blues", square=False, yticklabels=list(spectra), cbar=True, cbar_kws=bar)
+    tens = np.arange(10, len(shares[0]) + 1, 10)
+    axes.set_xticks(tens - 0.5, tens)
+    axes.set(xlabel="frequency k", ylabel="seed")
     return figure
 
 
@@ -202,14 +189,12 @@ def arrival(cells: Cells) -> Figure:
     figure, axes = plt.subplots(figsize=(4.6, 2.4))
     for (name, runs), color in zip(cells.items(), COLORS, strict=False):
         rows = statistics.kaplan_meier(*censored(runs, "t_grok"))
-        times, shares = [time for time, _, _ in rows], [1 - share for _, share, _ in rows]
-        end = max(run.metrics["step"][-1] for run in runs)
-        axes.step(
-            [1, *times, end], [0, *shares, *shares[-1:]] if rows else [0, 0], where="post", color=color, label=name
-        )
+        points = [(1.0, 0.0), *((time, 1 - share) for time, share, _ in rows)]
+        points.append((max(run.metrics["step"][-1] for run in runs), points[-1][1]))
+        axes.step(*zip(*points, strict=True), where="post", color=color, label=name)
     axes.set(ylim=(0, 1.03), ylabel="seeds that have grokked")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter("{x:.0%}")
     log_steps(axes)
     axes.set_xlim(left=100)
-    axes.legend(fontsize=8)
+    axes.legend()
     return figure

@@ -1,14 +1,12 @@
 """Pictures of language models: perplexity against epochs and seconds, learning rates, and where memory goes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from lib.analysis import comparison
 from lib.analysis.cells import Cells
@@ -17,34 +15,33 @@ from lib.figures.style import BLUE, COLORS, GREY
 from lib.runs.run import Run
 
 NAMES = {"train": "train", "val": "validation"}
-AXIS = {"epochs": "epochs", "seconds": "seconds of training steps", "steps": "optimiser steps"}
+AXIS: dict[str, tuple[str, Callable[[Run], np.ndarray]]] = {  # its label, and the evaluations' places on it
+    "epochs": ("epochs", comparison.epochs),
+    "seconds": ("seconds of training steps", lambda run: run.metrics["time_s"]),
+    "steps": ("optimiser steps", lambda run: run.metrics["step"]),
+}
 
 
 def perplexity_axis(axes: Axes, split: str) -> None:
     axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def places(run: Run, along: str) -> np.ndarray:
-    """The evaluations' places along "epochs", "seconds" or "steps"."""
-    if along == "epochs":
-        return comparison.epochs(run)
-    return run.metrics[{"seconds": "time_s", "steps": "step"}[along]]
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("")
 
 
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
     """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
+    label, places = AXIS[along]
     looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)  # a dashed line shows the one that it covers
     for (name, runs), (color, dash) in zip(cells.items(), looks, strict=False):
-        xs = [places(run, along) for run in runs]
+        xs = [places(run) for run in runs]
         ys = [run.metrics[f"{split}_{metric}"] for run in runs]
         for x, y in zip(xs, ys, strict=True):
             axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
         n = min(map(len, xs))  # one that diverged has fewer
         middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
         axes.plot(*middle, color=color, ls=dash, label=name)
-    axes.set_xlabel(AXIS[along])
+    axes.set_xlabel(label)
+    axes.locator_params(axis="x", integer=True)
 
 
 def dotted_floor(axes: Axes, run: Run, split: str) -> None:
@@ -54,19 +51,17 @@ def dotted_floor(axes: Axes, run: Run, split: str) -> None:
 
 def grid(columns: Mapping[str, Cells], along: str) -> Figure:
     """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
-    size = (2.5 * len(columns) + 0.9, 4.7)
+    size = (1.7 * len(columns) + 0.76, 3.7)
     figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
-    for place, split in enumerate(NAMES):
-        row = panels[place]
-        for axes, (title, cells) in zip(row, columns.items(), strict=True):
+    for row, split in zip(panels, NAMES, strict=True):
+        for axes, cells in zip(row, columns.values(), strict=True):
             curves(axes, cells, split, along)
             dotted_floor(axes, next(iter(cells.values()))[0], split)
             perplexity_axis(axes, split)
             axes.label_outer(remove_inner_ticks=False)
-            if place == 0:
-                axes.set_title(title)
-                many = {"ncols": 2, "loc": "upper right"} if len(cells) > 4 else {}
-                axes.legend(fontsize=7, handlelength=1.6, **many)
+    for above, below, title in zip(*panels, columns, strict=True):
+        above.set_title(title)
+        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.4, -0.4))
     return figure
 
 
@@ -86,11 +81,11 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
 
 def by_step_and_clock(cells: Cells) -> Figure:
     """Validation loss twice: against optimiser steps and against seconds."""
-    figure, panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(5.74, 2.25), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
         curves(axes, cells, "val", along, "loss")
     panels[0].set_ylabel("validation loss (nats per token)")
-    panels[0].legend(fontsize=7, handlelength=1.2)
+    panels[0].legend(handlelength=1.2)
     return figure
 
 
@@ -100,13 +95,13 @@ def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
     parts = [part for part in next(iter(budgets.values())) if part != "peak"]
     for part, color in zip(parts, COLORS, strict=False):
         width = np.array([budget[part] for budget in budgets.values()]) / 1e9
-        axes.barh(range(len(budgets)), width, left=left, color=color, label=part, height=0.6)
+        axes.barh(list(budgets), width, left=left, color=color, label=part, height=0.6)
         left += width
-    for row, budget in enumerate(budgets.values()):
-        peak = budget["peak"] / 1e9
-        axes.plot(peak, row, color="k", marker="D", ms=4, ls="", label="at once, at most" if row == 0 else None)
-        axes.text(max(peak, left[row]), row, f"  {peak:.1f}", va="center", fontsize=8)
-    axes.set(yticks=range(len(budgets)), yticklabels=list(budgets), xlabel="GB")
+    peaks = [budget["peak"] / 1e9 for budget in budgets.values()]
+    axes.plot(peaks, list(budgets), "D", color="k", ms=4, label="at once, at most")
+    for name, peak, end in zip(budgets, peaks, np.maximum(peaks, left), strict=True):
+        axes.text(end, name, f"  {peak:.1f}", va="center")
+    axes.set_xlabel("GB")
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)
@@ -116,7 +111,6 @@ def train_and_val(axes: Axes, run: Run) -> None:
     """Loss of one run on the train and the validation split, with the unigram floor."""
     for split, dash in (("train", "-"), ("val", "--")):
         axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=BLUE, ls=dash)
-    axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1)
-    unigram = Line2D([], [], color=GREY, ls=":", label="unigram")
-    axes.legend(handles=[*split_handles(BLUE, "validation"), unigram])
+    floor = axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1, label="unigram")
+    axes.legend(handles=[*split_handles(BLUE, "validation"), floor])
     axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")

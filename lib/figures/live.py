@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
-from IPython.display import Image, display
+from IPython.display import DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from lib.config import RunConfig
@@ -11,6 +11,8 @@ from lib.figures.sanity import lesson
 from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark, png
 from lib.objective import Row, steps_to_fit, steps_to_grok
 from lib.runs.run import Run
+
+MILESTONES = ("train", steps_to_fit, "T_fit", "left"), ("test", steps_to_grok, "T_grok", "right")
 
 
 class LiveCurve:
@@ -48,13 +50,9 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
     steps = [int(row["step"]) for row in rows]
     if metric == "acc":
         accuracy_axis(axes)
-        for split, find, text, side in (
-            ("train", steps_to_fit, "T_fit", "left"),
-            ("test", steps_to_grok, "T_grok", "right"),
-        ):
+        for split, find, name, side in MILESTONES:
             at = find(steps, [row[f"{split}_acc"] or 0.0 for row in rows])
-            if at is not None:
-                mark(axes, at, f"{text} = {at}", side)
+            mark(axes, at, f"{name} = {at}", side)
     else:
         axes.set_yscale("log")
         axes.set_ylabel("loss (nats per token)")
@@ -70,14 +68,11 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
 def live_lesson(runs: Iterable[Run], names: Sequence[float]) -> list[Run]:
     """Runs as they come, in a picture to which each adds its curve."""
     shown: list[Run] = []
-    handle = None
+    handle = DisplayHandle()
     for run in runs:
         shown.append(run)
         figure, axes = plt.subplots(figsize=(4.2, 2.4))
         lesson(axes, shown, names, f"live, {len(shown)} of {len(names)}")
         plt.close(figure)
-        if handle is None:
-            handle = display(figure, display_id=True)
-        else:
-            handle.update(figure)
+        (handle.display if len(shown) == 1 else handle.update)(figure)
     return shown

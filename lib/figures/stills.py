@@ -8,16 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from lib.analysis import characters, equations, inside
 from lib.config import RunConfig, TrainConfig
 from lib.figures import grokking
 from lib.figures.curves import learning_curves
-from lib.figures.inside import plane
-from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, log_steps
+from lib.figures.inside import ATTENTION, circle
+from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, heatmap, log_steps
 from lib.language.networks import Network
 from lib.model import Transformer
 from lib.runs.run import Run
@@ -39,16 +37,13 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     top = probabilities.topk(min(LIKELIEST, data.p))
     prompt = tokenizer.encode(f"{a}{data.operation}{b}=")
     attention = inside.at_last(model, torch.tensor([prompt])).attention if isinstance(model, Transformer) else []
-    widths = [2.2, *[0.35 * len(prompt)] * len(attention)]
-    figure, panels = plt.subplots(1, len(widths), figsize=(2.4 + sum(widths), 2.3), width_ratios=widths)
+    widths = [1.9, *[0.31 * len(prompt)] * len(attention)]
+    figure, panels = plt.subplots(1, len(widths), figsize=(1.2 + sum(widths), 1.75), width_ratios=widths)
     bars, *heads = np.atleast_1d(panels)
-    numbers = [str(number) for number in top.indices.tolist()]
-    colors = [GREEN if number == str(true) else GREY for number in numbers]
-    bars.barh(numbers, top.values.tolist(), color=colors)
-    for place, (number, probability) in enumerate(zip(numbers, top.values.tolist(), strict=True)):
-        told = f"{probability:.4f}" if probability > 1e-3 else f"{probability:.0e}"
-        told += ", right" if number == str(true) else ""
-        bars.text(probability + 0.02, place, told, va="center", fontsize=8)
+    numbers, shares = [str(number) for number in top.indices.tolist()], top.values.tolist()
+    rights = [number == str(true) for number in numbers]
+    told = [f"{p:{'.4f' if p > 1e-3 else '.0e'}}{', right' * right}" for p, right in zip(shares, rights, strict=True)]
+    bars.bar_label(bars.barh(numbers, shares, color=[GREEN if right else GREY for right in rights]), told, padding=3)
     bars.invert_yaxis()
     bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability")
     bars.grid(axis="y", visible=False)
@@ -56,20 +51,11 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     bars.set_title(f"{a}{data.operation}{b} = {numbers[0]}{elsewhere}")
     names = [tokenizer.decode([token]) for token in prompt]
     for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):
-        head_table(axes, weights[0].numpy(), names)
-        axes.set_title(f"attention, layer {layer}", fontsize=8)
+        heatmap(axes, weights[0].numpy(), annot=True, fmt=".2f", xticklabels=names, square=False, **ATTENTION)
+        axes.set_title(f"attention, layer {layer}")
     if heads:
         heads[0].set_ylabel("head")
     return figure
-
-
-def head_table(axes: Axes, weights: np.ndarray, names: Sequence[str]) -> None:
-    """Attention (H, T) from the last token, as a table."""
-    axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (head, token), value in np.ndenumerate(weights):
-        axes.text(token, head, f"{value:.2f}", ha="center", va="center", fontsize=6, color="k" if value < 0.6 else "w")
-    axes.set(xticks=range(len(names)), xticklabels=names, yticks=range(len(weights)))
-    axes.grid(False)
 
 
 def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any) -> list[tuple[str, float]]:
@@ -85,9 +71,9 @@ def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
     axes.bar(range(len(tokens)), [p for _, p in tokens], color=BLUE)
     shown = [token.replace(" ", "␣").replace("\n", "⏎").strip("<>") for token, _ in tokens]
     words = max(map(len, shown)) > 3
-    axes.set_xticks(range(len(tokens)), shown, fontsize=7 if words else 8, rotation=90 if words else 0)
+    axes.set_xticks(range(len(tokens)), shown, rotation=90 if words else 0)
     axes.set(ylim=(0, 1.05), ylabel="probability")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="x", visible=False)
     axes.set_title(f"after {prompt!r}" if prompt else "from the beginning")
     return figure
@@ -118,7 +104,8 @@ def moment(run: Run, step: int) -> Figure:
     cells, embedding = seen_at(snapshots[step])
     final = seen_at(list(snapshots.values())[-1])[1]
     k = int(characters.spectrum(final).argmax()) + 1
-    figure, (accuracy, loss, table, circle) = plt.subplots(1, 4, figsize=(10, 2.9), width_ratios=(1.25, 1.25, 1, 1))
+    figure, (accuracy, loss, table, plot) = plt.subplots(1, 4, figsize=(7.4, 2.2), width_ratios=(1.25, 1.25, 1, 1))
+    grokking.draw_table(table, cells)  # first: seaborn.heatmap draws the whole figure, as far as there is one
     for axes, metric in ((accuracy, "acc"), (loss, "loss")):
         learning_curves(axes, [run], metric, BLUE)
         log_steps(axes)
@@ -127,14 +114,9 @@ def moment(run: Run, step: int) -> Figure:
     accuracy.set_title("train solid, test dashed")
     loss.set(ylabel="loss (nats)", yscale="log")
     loss.set_title(f"step {step:,}")
-    grokking.draw_table(table, cells)
     grokking.legend_of_kinds(figure)
     table.set_ylabel("a")
     table.set_title("its answers")
-    n = len(embedding)
-    limit = 1.1 * max(abs(axis).max() for axis in plane(final, k))
-    circle.scatter(*plane(embedding, k), c=np.arange(n) * k % n, cmap="twilight", s=9)
-    circle.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
-    circle.set(xlim=(-limit, limit), ylim=(-limit, limit))
-    circle.set_title(f"embedding, k = {k}")
+    circle(plot, embedding, k, final)
+    plot.set_title(f"embedding, k = {k}")
     return figure
