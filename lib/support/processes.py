@@ -65,7 +65,7 @@ def ignoring_stops() -> AbstractContextManager[None]:
 
 
 def interrupt(*_: object) -> NoReturn:
-    """A handler that turns the first stop signal into KeyboardInterrupt; the process ignores further ones as it ends."""
+    """A handler that turns the first stop signal into KeyboardInterrupt, and ignores further ones."""
     for kind in STOP_SIGNALS:
         signal.signal(kind, signal.SIG_IGN)
     raise KeyboardInterrupt
