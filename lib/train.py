@@ -4,7 +4,6 @@ import argparse
 import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
@@ -12,6 +11,7 @@ from lib.runs.run import Run
 from lib.runs.stored import CHECKPOINTS, find, stored, train_all
 from lib.support.errors import Parser, UserError, one_line_errors, suggestion
 from lib.support.machine import check_device
+from lib.support.processes import STOP_SIGNALS, interrupt
 from lib.training import distributed
 
 
@@ -52,13 +52,10 @@ def show_experiments(root: Path) -> None:
             print(f"{name:{width}} damaged: {error}")
 
 
-def interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 @one_line_errors
 def main(argv: list[str] | None = None) -> int:
-    signal.signal(signal.SIGTERM, interrupt)
+    for kind in STOP_SIGNALS:
+        signal.signal(kind, interrupt)
     args = vars(parser().parse(argv))
     name, changes = args["experiment"], {key: args[key] for key in RunConfig.options() if key in args}
     if args["list"]:

@@ -16,7 +16,7 @@ from typing import Any
 from lib.config import RunConfig
 from lib.support.errors import UserError
 from lib.support.files import sole_use
-from lib.support.processes import deaf_to_interrupts
+from lib.support.processes import STOP_SIGNALS, ignoring_stops
 from lib.training.folder import SUMMARY, describe, divergence, read_json, read_metrics
 from lib.training.trainer import train
 
@@ -53,7 +53,7 @@ class Pool:
             from multiprocessing.forkserver import ensure_running  # not on Windows
 
             self.context.set_forkserver_preload(["lib.runs.preload"])
-            with deaf_to_interrupts():  # the server inherits this; a worker listens again once it trains
+            with ignoring_stops():  # the server inherits this: it must outlive the workers, whose end it reports
                 ensure_running()
         self.tries: dict[Path, int] = {}
         self.seconds = self.sequences = 0.0  # of the runs that are done
@@ -86,10 +86,12 @@ class Pool:
                 for job in jobs:
                     self.report(job)
         except KeyboardInterrupt:
-            for job in jobs:
-                job.process.terminate()
-            for job in jobs:
-                job.process.join()
+            with ignoring_stops():  # a second signal must not end this process before the workers have saved
+                for job in jobs:
+                    job.process.terminate()
+                for job in jobs:
+                    job.process.join()
+                    self.print(f"{job.folder.name}: {self.error(job) or 'done'}")
             told = "stopped; the same command goes on from what is saved"
             if self.fresh:
                 told = "stopped; the same command without --fresh goes on from what is saved, and keeps the other runs"
@@ -110,14 +112,10 @@ class Pool:
 
     def end(self, job: Job) -> bool:
         """Take note of a process that ended; True if its run must be started again."""
-        name = job.folder.name
-        try:
-            error = job.errors.recv()
-        except EOFError:
-            error = f"killed (exit code {job.process.exitcode})"
-            if self.tries[job.folder] < TRIES:
-                self.print(f"{name}: {error}; it goes on from its saved state")
-                return True
+        name, error = job.folder.name, self.error(job)
+        if error and error.startswith("killed") and self.tries[job.folder] < TRIES:
+            self.print(f"{name}: {error}; the run resumes from its saved state")
+            return True
         self.n_done += 1
         self.seconds += time.monotonic() - job.begun
         self.sequences += length(job.config)
@@ -125,6 +123,13 @@ class Pool:
             self.failed.append(f"run {name}: {error}")
         self.print(f"{self.status(job).partition(' · about')[0]} · {'failed' if error else 'done'}")
         return False
+
+    def error(self, job: Job) -> str | None:
+        """What a process that ended says of its run; None if the run is done."""
+        try:
+            return job.errors.recv()
+        except EOFError:
+            return f"killed (exit code {job.process.exitcode})"
 
     def overview(self, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
         """How many runs are done, and how long the others take at the pace of these, per sequence."""
@@ -169,15 +174,16 @@ def length(config: RunConfig) -> int:
 
 def work(config: RunConfig, folder: Path, device: str, errors: Connection, backends: Sequence[str] = ()) -> None:
     """The main function of a worker: trains one run, then sends None or an error message."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until training begins; from then on it stops between two steps
+    for kind in STOP_SIGNALS:  # training stops between two steps; before, Ctrl-C is the parent's affair
+        signal.signal(kind, signal.SIG_IGN if kind == signal.SIGINT else signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:  # never train on without a parent: another pool may resume the run
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
     try:
         train(config, folder, device, backends=backends)
         errors.send(divergence(read_json(folder / SUMMARY)))
-    except UserError as error:
-        errors.send(str(error))
+    except (UserError, KeyboardInterrupt) as error:
+        errors.send(str(error) or "stopped before it began")
     except Exception as error:  # a defect of the library: the parent reports the error, the other runs go on
         errors.send(f"{type(error).__name__}: {error}")
         raise

@@ -5,7 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NoReturn
 
 
 class Clock:
@@ -32,30 +33,39 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+# what Ctrl-C, a batch system, and a closed terminal send
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
+@contextmanager
+def handling(handler: Any) -> Iterator[None]:
+    """Handles every stop signal so meanwhile. A no-op off the main thread, which alone may set handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(kind, handler) for kind in STOP_SIGNALS]
+    try:
+        yield
+    finally:
+        for kind, old in zip(STOP_SIGNALS, before, strict=True):
+            signal.signal(kind, old)
+
+
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a question that the loop asks between two steps. A no-op off the main thread."""
+    """Turns every stop signal into a question that the loop asks between two steps."""
     stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with handling(lambda *_: stopped.set()):
         yield stopped.is_set
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, lambda *_: stopped.set()) for kind in kinds]
-    try:
-        yield stopped.is_set
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
 
 
-@contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
-    """Ignores Ctrl-C meanwhile, as do processes begun here, for good. A no-op off the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def ignoring_stops() -> AbstractContextManager[None]:
+    """Ignores every stop signal meanwhile; a process begun here ignores them for good."""
+    return handling(signal.SIG_IGN)
+
+
+def interrupt(*_: object) -> NoReturn:
+    """A handler that turns the first stop signal into KeyboardInterrupt, and ignores further ones."""
+    for kind in STOP_SIGNALS:
+        signal.signal(kind, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -32,8 +32,8 @@ SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
 ASK_EVERY = 10  # steps: soon enough for torchrun, which waits 30 s before it kills
 
 
-class Interrupted(UserError):
-    """The run was asked to stop, and did so with its state saved."""
+class Interrupted(KeyboardInterrupt):
+    """The run was asked to stop, and did so with its state saved. No `except Exception` swallows it."""
 
     def __init__(self, folder: Path, step: int) -> None:
         self.step = step
