@@ -2,7 +2,7 @@
 
 The first reading, one hour, in this order: config, tokenizer, tasks, data (what a run is, and what the network sees);
 model (skip cache.py at first), optim, objective, loop (what one step does); sampling (what comes of it). These modules
-import each other, numpy, torch, and lib.support.
+import each other, numpy, torch, jaxtyping, and lib.support.
 
 The rooms, later: training (one run and its folder), language (notebooks 07 to 09), experiments (named lists of
 configs), runs (many runs), analysis, figures. The commands: train, inference, report, notebooks.

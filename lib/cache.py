@@ -32,6 +32,8 @@ class LayerCache:
         """
         T = k.shape[2]
         for buffer, new in ((self.keys, k), (self.values, v)):
-            buffer.narrow(2, self.past, T).copy_(new)  # a slice would cut what does not fit without a word
+            buffer.narrow(2, self.past, T).copy_(
+                new
+            )  # raises if the tokens do not fit; a slice would truncate in silence
         self.past += T
         return self.keys[:, :, : self.past], self.values[:, :, : self.past]

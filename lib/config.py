@@ -1,7 +1,7 @@
 """What a run is: one frozen RunConfig = data + model + optim + train + seed.
 
 A config is checked when it is made, written in full to `config.json`, and named by the hash of the fields that
-differ from their defaults, so that a field added later leaves the names of older runs alone.
+differ from their defaults, so that a field added later leaves the names of older runs alone. Defaults never change.
 """
 
 import hashlib

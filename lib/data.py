@@ -11,7 +11,9 @@ from torch import Tensor
 
 from lib.tokenizer import Tokenizer
 
-Scoring = Literal["last", "few", "most", "all"]  # tokens scored: each sequence's last, under half, more, a corpus's all
+# which targets are scored: each sequence's final one, under half of all (padding counts), more, all of a corpus; "few"
+# and "last" tell lib/training/prefixes.py where sharing prefixes pays
+Scoring = Literal["last", "few", "most", "all"]
 IGNORE = -100  # a target that is not scored; PyTorch's default ignore_index
 
 

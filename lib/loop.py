@@ -14,14 +14,14 @@ from lib.support.processes import Clock
 
 
 class Diverged(Exception):
-    """The loss of `step` is not finite."""
+    """The training loss of `step`, or an evaluation's loss after `step`, is not finite."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
 
 class Loop:
-    """The steps and evaluations of one run.
+    """The steps and evaluations of one run, whose parts are built by lib/training/trainer.py.
 
     `on_evaluation` sees each row of metrics, `on_step` comes after each step; either may stop the run by an exception.
     """
@@ -70,21 +70,21 @@ class Loop:
         if self.step + 1 in self.eval_steps or self.step + 1 == self.last_step:
             self.grad_norm = self.optimizer.grad_norm()
         self.optimizer.step(self.step)
-        self.losses.append(sum(losses[1:], losses[0]))
+        self.losses.append(torch.stack(losses).sum())
         self.step += 1
 
     def batch_rows(self) -> Tensor:
         return batch_rows(self.data.splits["train"].size, self.config.batch_size, self.step, self.seed)
 
     def shares(self, parts: list[Batch]) -> list[Tensor | float]:
-        """The share of the batch's scored tokens that each part has, so that the parts' mean losses add up to one."""
+        """Each part's share of the batch's scored tokens: weighted so, the parts' mean losses sum to the batch's."""
         if len(parts) == 1:
             return [1.0]
         scored = torch.stack([(part.targets != IGNORE).sum() for part in parts]).float()
         return list(scored / scored.sum())
 
     def add_gradient(self, part: Batch, share: Tensor | float, is_last: bool) -> Tensor:
-        """Add the gradient of a part of the batch; returns its loss."""
+        """Add the gradient of a part of the batch; returns its loss. is_last: for training/distributed.py."""
         loss = self.objective(part) * share
         self.optimizer.backward(loss)
         return loss.detach()

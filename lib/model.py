@@ -29,7 +29,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config
-        self.checkpointing = False  # whether training keeps the blocks' inputs alone; set by who trains
+        self.checkpointing = False  # True: training stores each block's input only and recomputes the rest
         self.embed = nn.Embedding(vocab_size, config.d_model)
         if config.positions == "learned":
             self.position = nn.Embedding(config.context_length, config.d_model)
@@ -41,9 +41,9 @@ class Transformer(nn.Module):
         self.unembed = nn.Linear(config.d_model, vocab_size, bias=False)
         initialise(self, config)
         if config.tied:
-            del self.unembed  # the logits are then products with the embedding itself
-        for name in ("embed", "position") if config.frozen_embeddings else ():
-            getattr(self, name, nn.Identity()).requires_grad_(False)
+            del self.unembed  # drawn all the same, so that tied and untied networks begin with the same blocks
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not (config.frozen_embeddings and name in ("embed.weight", "position.weight")))
 
     def new_cache(self, batch_size: int) -> Cache:
         """An empty cache for so many sequences, on the model's device."""
@@ -52,7 +52,7 @@ class Transformer(nn.Module):
     def forward(
         self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache | None = None
     ) -> Float[Tensor, "B *T V"]:
-        """Logits of the token after each token; with `last=True` of the token after each sequence's last only.
+        """Logits of the token after each token, (B, T, V); with `last=True` after each sequence's last only, (B, V).
 
         tokens: padded on the right. lengths: tokens before the padding, or None without padding. Padding is never
         attended to, and logits at padded positions mean nothing. `last=True` gives what the full forward gives at
@@ -154,7 +154,7 @@ class Attention(nn.Module):
         at: Lengths,
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "B Q D"]:
-        """queries: all T rows of `keys`, or of each sequence the one at row `at`.
+        """keys: input of the key and value projections. queries: all T rows of `keys`, or each sequence's row `at`.
 
         A query attends to the tokens in the cache, if there is one, and to these T. Without a mask a query looks at
         the tokens up to itself.
@@ -205,7 +205,7 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return kinds[config.norm](config.d_model)
 
 
-def attention_mask(K: int, lengths: Lengths, device: torch.device, past: int = 0) -> Bool[Tensor, "B 1 T K"]:
+def attention_mask(K: int, lengths: Lengths, device: torch.device, past: int = 0) -> Bool[Tensor, "#B 1 T K"]:
     """True where query i, from `past` on, may look at key j: j <= i, and j is no padding."""
     position = torch.arange(K, device=device)
     causal = (position[None, :] <= position[past:, None])[None, None]

@@ -15,7 +15,7 @@ from lib.data import IGNORE, Batch, Scoring
 
 Row = dict[str, float | None]  # the metrics of one evaluation
 SOLVED = 0.99  # the accuracy that counts as fitted or grokked
-PATIENCE = 3  # evaluations in a row that make it last
+PATIENCE = 3  # evaluations in a row for T_grok: networks that grok often fall back once
 EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; changes the last bits at most
 
 Network = Any  # a Transformer, or another module with its methods (lib/language/lstm.py)
@@ -82,7 +82,7 @@ def evaluating(model: Network) -> Iterator[None]:
 
 def evaluation_steps(config: TrainConfig) -> set[int]:
     """The steps after which to evaluate: 0, then `eval_every` apart, then growing by `eval_growth`, and the last."""
-    steps, step = {0, config.max_steps}, 0
+    steps, step = {config.max_steps}, 0
     while step < config.max_steps:
         steps.add(step)
         step = max(step + config.eval_every, math.ceil(step * config.eval_growth))
@@ -110,9 +110,10 @@ def steps_to_grok(steps: Sequence[int], test_acc: Sequence[float]) -> int | None
 
 
 def last_step(config: TrainConfig, splits: Iterable[str], rows: Sequence[Row]) -> int:
-    """Where to stop: `max_steps`, or `go_on` times the step at which all held-out splits reach `stop_at`.
+    """Where to stop: `max_steps`, or `go_on` times the step at which every held-out split has reached `stop_at`.
 
-    All held-out splits count, so that no run ends just before T_grok. The test split decides nothing else.
+    A split has reached `stop_at` at the first of three evaluations in a row. All held-out splits count, so that no run
+    ends just before T_grok; the test split decides nothing else. Without held-out splits the train split counts.
     """
     if config.stop_at:
         steps = [int(row["step"] or 0) for row in rows]

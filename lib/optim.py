@@ -57,14 +57,13 @@ class Optimizer:
             parameter.grad = None
 
     def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Add the gradient of a loss to the gradients that there are."""
+        """Add the gradient of a loss to the stored gradients."""
         self.scaler.scale(loss).backward()
 
     def unscale(self) -> None:
         """Divide the gradient by the scale of float16's loss; called once per step, after the last `backward`."""
-        if self.scaler.is_enabled():
-            for part in self.parts:
-                self.scaler.unscale_(part)
+        for part in self.parts:
+            self.scaler.unscale_(part)
 
     def grad_norm(self) -> Float[Tensor, ""]:
         """Global L2 norm of the gradient; after `unscale`."""
@@ -79,7 +78,7 @@ class Optimizer:
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.lr(step)
-            self.scaler.step(part)  # not at all if a gradient overflowed
+            self.scaler.step(part)  # float16: skipped if a gradient overflowed
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
@@ -104,5 +103,5 @@ def make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optim
         return torch.optim.Adam(groups, config.lr, betas, fused=True)
     if config.name in ("adamw", "muon"):
         return torch.optim.AdamW(groups, config.lr, betas, fused=True)
-    momentum = config.beta1 if config.name == "momentum" else 0.0
-    return torch.optim.SGD(groups, config.lr, momentum, fused=True)
+    momentum = {"sgd": 0.0, "momentum": config.beta1}
+    return torch.optim.SGD(groups, config.lr, momentum[config.name], fused=True)

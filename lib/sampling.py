@@ -8,10 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from lib.config import DataConfig
-from lib.data import IGNORE, collate
+from lib.data import IGNORE
 from lib.objective import Network, evaluating
 from lib.support.errors import UserError
-from lib.tokenizer import CharacterTokenizer, Tokenizer
+from lib.tasks import encode_equations
+from lib.tokenizer import Tokenizer
 
 Prompt = str | list[int]  # text, or ids where the caller encodes it
 
@@ -28,9 +29,9 @@ def generate(
 ) -> Iterator[tuple[Int[Tensor, " B"], Float[Tensor, " B"]]]:
     """Continue each of the B sequences in `tokens` by up to `n_tokens`.
 
-    Yields, per new token, the ids and the probability of each under the distribution that it was drawn from. A sequence
-    that has met `eos` goes on with eos; when all have met it, generation stops. Temperature 0 takes the likeliest
-    token. `seed` makes the sample repeatable.
+    Yields each new token's ids and their probabilities. Temperature 0 takes the likeliest token, and yields its
+    probability at temperature 1. A sequence that has met `eos` goes on with eos, whose probability then means nothing;
+    when all sequences have met eos, generation stops. `seed` makes the sample repeatable.
     """
     if n_tokens < 1:
         raise UserError(f"N = {n_tokens}: must be at least 1")
@@ -96,7 +97,7 @@ def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: Prompt) -> list[
     given = tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
     ids = ([] if tokenizer.bos is None else [tokenizer.bos]) + given
     if not ids:
-        raise UserError("prompt '': must not be empty: the network has seen no beginning of a text")
+        raise UserError("prompt '': must not be empty: the tokenizer has no <bos> to begin with")
     if len(ids) > model.config.context_length:
         room = model.config.context_length - len(ids) + len(given)
         raise UserError(f"prompt {prompt!r}: {len(given)} tokens; must be at most {room}")
@@ -109,10 +110,7 @@ def answer_probabilities(model: Network, tokenizer: Tokenizer, data: DataConfig,
     With a token per character, a number's probability is that of all of its digits and the end. The probabilities then
     add up to less than 1: the rest is spent on what is no number.
     """
-    ends = [CharacterTokenizer.eos] if isinstance(tokenizer, CharacterTokenizer) else []
-    rows = [tokenizer.encode(f"{a}{data.operation}{b}={c}") + ends for c in range(data.p)]
-    equals = tokenizer.encode("=")[0]
-    batch = collate(rows, [ids.index(equals) for ids in rows], tokenizer.pad)
+    batch = encode_equations(tokenizer, [f"{a}{data.operation}{b}={c}" for c in range(data.p)])
     batch = batch.to(next(model.parameters()).device)
     with evaluating(model):
         log_p = model(batch.tokens, batch.lengths).log_softmax(-1)  # (p, T, V)

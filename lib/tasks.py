@@ -3,8 +3,8 @@
 import numpy as np
 
 from lib.config import DataConfig
-from lib.data import Dataset, collate
-from lib.tokenizer import CharacterTokenizer, NumberTokenizer
+from lib.data import Batch, Dataset, collate
+from lib.tokenizer import CharacterTokenizer, NumberTokenizer, Tokenizer
 
 
 def load_sentence(config: DataConfig) -> Dataset:
@@ -34,7 +34,7 @@ def equations(operation: str, p: int) -> np.ndarray:
         inverse = np.array([0] + [pow(i, -1, p) for i in range(1, p)])
         c = a * inverse[b] % p
     else:
-        c = (a + b) % p if operation == "+" else (a - b) % p
+        c = {"+": a + b, "-": a - b}[operation] % p
     return np.stack([a, b, c], axis=1)
 
 
@@ -60,16 +60,16 @@ def load_equations(config: DataConfig) -> Dataset:
 
     With a token per character the answer is its digits and then <eos>, and equations differ in length.
     """
-    digits = config.tokenizer == "character"
-    tokenizer: CharacterTokenizer | NumberTokenizer
-    if digits:
+    tokenizer: Tokenizer = NumberTokenizer(config.p, config.operation)
+    if config.tokenizer == "character":
         tokenizer = CharacterTokenizer.of("0123456789=" + config.operation)
-    else:
-        tokenizer = NumberTokenizer(config.p, config.operation)
-    equals = tokenizer.encode("=")[0]
-    end = [CharacterTokenizer.eos] if digits else []
-    splits = {}
-    for name, rows in split(config).items():
-        sequences = [tokenizer.encode(text) + end for text in written(rows, config.operation)]
-        splits[name] = collate(sequences, [ids.index(equals) for ids in sequences], tokenizer.pad)
-    return Dataset(tokenizer, splits)
+    texts = {name: written(rows, config.operation) for name, rows in split(config).items()}
+    return Dataset(tokenizer, {name: encode_equations(tokenizer, equations) for name, equations in texts.items()})
+
+
+def encode_equations(tokenizer: Tokenizer, equations: list[str]) -> Batch:
+    """The Batch of equations such as "12/5=80"; what follows "=" is scored, and <eos> if there is one."""
+    end = [] if tokenizer.eos is None else [tokenizer.eos]
+    sequences = [tokenizer.encode(equation) + end for equation in equations]
+    [equals] = tokenizer.encode("=")
+    return collate(sequences, [ids.index(equals) for ids in sequences], tokenizer.pad)

@@ -23,7 +23,7 @@ class CharacterTokenizer:
     """
 
     characters: str  # sorted, each once
-    begins: bool = True  # whether there is a <bos> before what it was made for; a corpus has none
+    begins: bool = True  # whether sequences begin with <bos>; those of a corpus do not
 
     pad, BOS, eos = 0, 1, 2
     SPECIAL = ("<pad>", "<bos>", "<eos>")
