@@ -125,9 +125,3 @@ def purity(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         by_frequency.append(power[np.ix_(own, own)].sum((0, 1)))
     shares = np.array(by_frequency) / np.maximum(power.sum((0, 1)), 1e-30)
     return shares.argmax(0) + 1, shares.max(0)
-
-
-def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats of targets (N,) under logits (N, C)."""
-    shifted = logits - logits.max(1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(targets)), targets]).mean())

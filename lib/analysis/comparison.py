@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lib.analysis.cells import Cells
+from lib.analysis.statistics import median_and_range
 from lib.runs.run import Run
 
 SPLITS = ("train", "val", "test")
@@ -33,11 +34,6 @@ def bits_per_byte(run: Run, split: str) -> float:
     """The loss at the best evaluation in bits per byte of text, which does not depend on the tokens' sizes."""
     loss = run.metrics[f"{split}_loss"][best(run)]
     return loss / math.log(2) / run.summary["bytes_per_token"][split]
-
-
-def median_and_range(values: Sequence[float]) -> list[float]:
-    """Median, lowest and highest."""
-    return [float(np.median(values)), float(min(values)), float(max(values))]
 
 
 def at_best(runs: Sequence[Run]) -> dict[str, Any]:
