@@ -42,8 +42,7 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
             curve(left, run, "test_acc", color=color, **thin)
     steps_axis(left)
     accuracy_axis(left)
-    left.set_ylabel("test accuracy")
-    left.set_title(f"{name}, 1 layer" if two else name)
+    left.set(ylabel="test accuracy", title=f"{name}, 1 layer" if two else name)
     milestones(right, dict(enumerate(rows.values())))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)

@@ -16,6 +16,5 @@ def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, 
     for floor, color in zip(floors, COLORS, strict=False):
         axes.axhline(floor, color=color, ls=":", lw=1)
     log_steps(axes)
-    axes.set(ylim=(0, 5.2), ylabel="loss (nats per token)")
-    axes.set_title(title)
+    axes.set(ylim=(0, 5.2), ylabel="loss (nats per token)", title=title)
     axes.legend(handlelength=1.2, ncols=2, loc="upper right")
