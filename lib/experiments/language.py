@@ -170,9 +170,8 @@ CHALLENGE = GPT2.override(
     BARE | {"model.n_layers": 4, "train.accumulation": 1, "train.max_steps": 200, "train.eval_every": 20}
 )
 # a rate and a batch at which the loss is NaN within 60 steps; evaluated every second step to see it come
-FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4} | {
-    **{"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
-}
+FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4}
+FRAGILE |= {"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
 SCHEDULED = {"optim.warmup_steps": 20, "optim.schedule": "cosine", "optim.final_lr": 0.1}
 CHALLENGES: dict[str, Changes] = {
     "momentum, not clipped": FRAGILE | {"optim.clip": 0.0},

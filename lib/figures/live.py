@@ -7,7 +7,7 @@ from IPython.display import DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from lib.config import RunConfig
-from lib.figures.sanity import lesson
+from lib.figures.curves import lesson
 from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark, png
 from lib.objective import Row, steps_to_fit, steps_to_grok
 from lib.runs.run import Run

@@ -134,6 +134,9 @@ class Separated:
     tokens: tuple[str, ...]
     begins: bool  # whether END stands between the documents of the training text, so that it can begin a sample
 
+    def __post_init__(self) -> None:  # from JSON tuples come as lists
+        self.__dict__.update({name: tuple(value) for name, value in vars(self).items() if isinstance(value, list)})
+
     @property
     def vocab_size(self) -> int:
         return len(self.tokens) + 1
