@@ -143,14 +143,12 @@ def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
     settings = group(runs)
     flat = [tried[0].config.flat() for tried in settings]
     vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
-    return [
-        {
-            "setting": {name.partition(".")[2]: values[name] for name in vary},
-            "solved": [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried],
-            "val_acc": [run.summary["val_acc"] for run in tried],
-        }
-        for values, tried in zip(flat, settings, strict=True)
-    ]
+    told = []
+    for values, tried in zip(flat, settings, strict=True):
+        solved = [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried]
+        setting = {name.partition(".")[2]: values[name] for name in vary}
+        told.append({"setting": setting, "solved": solved, "val_acc": [run.summary["val_acc"] for run in tried]})
+    return told
 
 
 def trials_table(runs: Sequence[Run]) -> Markdown:

@@ -76,16 +76,15 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
             axes.axhline(guessed, color=GREY, lw=0.8, ls=":")
         for axes in column:
             log_steps(axes)
-            axes.set_xlabel("")
-        column[2].set_xlabel("optimiser steps")
         column[0].set_title(title)
     accuracy, loss, norm = panels
     for axes in accuracy:
         accuracy_axis(axes)
-        axes.set(ylabel="", ylim=(-0.03, 1.28), yticks=np.linspace(0, 1, 6))
-    accuracy[0].set_ylabel("accuracy")
+        axes.set(ylim=(-0.03, 1.28), yticks=np.linspace(0, 1, 6))
     loss[0].set(ylabel="loss (nats)", yscale="log")
     norm[0].set(ylabel="matrix norm", yscale="log")
+    for axes in panels.flat:
+        axes.label_outer(remove_inner_ticks=False)
     lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()] + split_handles(GREY)
     lines += [Line2D([], [], color=GREY, ls=":", lw=0.8, label="guessing")]
     dots = (("T_fit", "white"), ("T_grok", GREY))

@@ -49,10 +49,7 @@ def blocks(path: Path) -> Iterator[str]:
 
 def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
     """How often each piece occurs. END is cut out, and nothing is joined across END."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for document in text.split(END):
-            counts.update(PIECES.findall(document))
+    counts = Counter(piece for text in texts for document in text.split(END) for piece in PIECES.findall(document))
     return Counter({piece.encode(): n for piece, n in counts.items()})
 
 
