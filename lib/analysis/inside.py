@@ -121,15 +121,15 @@ def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
 
 
 def losses(inside: Inside) -> dict[str, float]:
-    """Losses in nats of a network and of the two parts of its logits.
+    """Losses in nats of a network and of the two parts of its logits, the rule and what is remembered.
 
-    train, unseen  all logits, over the train split and over all other equations
-    restricted     the rule, over all equations: the mean logits of unseen equations with the same log a - log b
-    excluded       the logits without the rule, over the train split: what the network remembers
+    train, unseen  of all logits, over the train split and over all other equations
+    restricted     of the rule, over all equations: the mean logits of unseen equations with the same log a - log b
+    excluded       of the logits less the rule, whose mean stays, over the train split
 
     Restricted and excluded loss are after Nanda et al. 2023 (arXiv 2301.05217), who for addition keep or take away the
-    frequencies that the trained network uses. A mean needs no choice of frequencies. The mean over unseen equations
-    finds no rule in a network that has learned the others by heart.
+    frequencies that the trained network uses. A mean needs no choice of frequencies. The mean over unseen equations is
+    blind to what is remembered: it finds no rule in a network that has learned the others by heart.
     """
     logits, seen = inside.logits, inside.trained_on
     rule = characters.averaged(logits, ~seen)

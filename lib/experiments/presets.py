@@ -44,7 +44,7 @@ def sweep(config: RunConfig, cells: Iterable[Changes], n: int, first: int = 0) -
 
 
 def trials(config: RunConfig, cells: Iterable[Changes]) -> list[RunConfig]:
-    """Cells to choose from on the validation split."""
+    """The runs that decide between some cells, by the validation split."""
     return sweep(config, cells, TRIAL, first=TUNING)
 
 

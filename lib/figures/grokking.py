@@ -123,7 +123,7 @@ def verdicts(data: DataConfig, given: Mapping[str, np.ndarray]) -> tuple[np.ndar
     for name, rows in tasks.split(data).items():
         right = given[name] == rows[:, 2]  # the token of a number is the number
         cells[rows[:, 0], rows[:, 1]] = right + (0 if name == "train" else 2)
-    n = np.bincount(cells.ravel())
+    n = np.bincount(cells.ravel(), minlength=len(KINDS))
     return cells, (n[1] / n[:2].sum(), n[3] / n[2:4].sum())
 
 
