@@ -41,16 +41,15 @@ def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
     """
     times, observed = [], []
     for run in runs:
-        end, seconds = run.metrics["step"][-1], run.metrics["time_s"]
         if name == "delay" and run.t_fit is None:
             continue
-        limit = {"delay": end - (run.t_fit or 0), "seconds": seconds[-1]}.get(name, end)
+        steps, seconds = run.metrics["step"], run.metrics["time_s"]
+        if name == "seconds":
+            value, limit = None if run.t_grok is None else seconds[steps == run.t_grok][0], seconds[-1]
+        else:
+            value, limit = getattr(run, name), steps[-1] - (run.t_fit if name == "delay" else 0)
         if run.diverged_at is not None:
             limit = np.inf  # however long we look
-        if name == "seconds":
-            value = None if run.t_grok is None else seconds[run.metrics["step"] == run.t_grok][0]
-        else:
-            value = getattr(run, name)
         times.append(float(limit if value is None else value))
         observed.append(value is not None)
     return times, observed
@@ -82,8 +81,12 @@ def outcome_table(cells: Cells, first: str) -> Markdown:
         share, low, high = told["p_grok"]
         row = [name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"]
         row += [interval(*told[milestone]) for milestone in MILESTONES]
-        rows.append([*row, "–" if told["lowest"] is None else f"{told['lowest']:.1%}"])
+        rows.append([*row, shown(told["lowest"], ".1%")])
     return markdown([first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"], rows)
+
+
+def shown(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
 
 
 def interval(median: float | None, low: float | None, high: float | None) -> str:
@@ -114,24 +117,20 @@ def finals(runs: Sequence[Run]) -> dict[str, Any]:
 
     `done`: how many have a test accuracy of at least 99.9 %.
     """
-    values = {name: [run.summary[name] for run in runs] for name in FINALS}
-    told: dict[str, Any] = {name: [float(np.median(v)), min(v), max(v)] for name, v in values.items()}
-    return told | {"done": sum(accuracy >= 0.999 for accuracy in values["test_acc"])}
+    told = {name: statistics.median_and_range([run.summary[name] for run in runs]) for name in FINALS}
+    return told | {"done": sum(run.summary["test_acc"] >= 0.999 for run in runs)}
 
 
 def finals_table(cells: Cells, first: str) -> Markdown:
     """A row per cell: the last evaluation, as median and range over the seeds, and the steps to 99 %."""
     rows = []
     for name, runs in cells.items():
+        end, milestones = finals(runs), medians(runs)
         row = [name]
-        end = finals(runs)
         for key in FINALS:
-            median, low, high = end[key]
-            show = "{:.2g}" if key.endswith("loss") else "{:.2%}"
-            row.append(f"{show.format(median)} ({show.format(low)}–{show.format(high)})")
-        told = outcome(runs)
-        row += ["–" if told[key][0] is None else f"{told[key][0]:,.0f}" for key in ("t_fit", "t_grok")]
-        rows.append(row)
+            form = ".2g" if key.endswith("loss") else ".2%"
+            row.append("{:{form}} ({:{form}}–{:{form}})".format(*end[key], form=form))
+        rows.append(row + [shown(milestones[key], ",.0f") for key in ("t_fit", "t_grok")])
     return markdown([first, "train loss", "test loss", "train", "val", "test accuracy", "T_fit", "T_grok"], rows)
 
 
@@ -144,14 +143,12 @@ def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
     settings = group(runs)
     flat = [tried[0].config.flat() for tried in settings]
     vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
-    return [
-        {
-            "setting": {name.partition(".")[2]: values[name] for name in vary},
-            "solved": [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried],
-            "val_acc": [run.summary["val_acc"] for run in tried],
-        }
-        for values, tried in zip(flat, settings, strict=True)
-    ]
+    told = []
+    for values, tried in zip(flat, settings, strict=True):
+        solved = [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried]
+        setting = {name.partition(".")[2]: values[name] for name in vary}
+        told.append({"setting": setting, "solved": solved, "val_acc": [run.summary["val_acc"] for run in tried]})
+    return told
 
 
 def trials_table(runs: Sequence[Run]) -> Markdown:
@@ -159,7 +156,7 @@ def trials_table(runs: Sequence[Run]) -> Markdown:
     told = trials(runs)
     rows = []
     for trial in told:
-        solved = ", ".join("–" if step is None else f"{step:,}" for step in trial["solved"])
+        solved = ", ".join(shown(step, ",") for step in trial["solved"])
         accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in trial["val_acc"])
         rows.append([*map(str, trial["setting"].values()), solved, accuracies])
     return markdown([*told[0]["setting"], "99 % of val from step", "val accuracy at the end"], rows)

@@ -66,8 +66,7 @@ def averaged(logits: np.ndarray, where: np.ndarray, sign: int = -1) -> np.ndarra
     The mean is over the pairs `where` (n, n) bool, which must hold some of each difference; with `sign` 1, the sum.
     """
     n = logits.shape[0]
-    logs = np.arange(n)
-    groups = (logs[:, None] + sign * logs) % n  # (n, n)
+    groups = np.add.outer(np.arange(n), sign * np.arange(n)) % n
     sums = np.zeros((n, logits.shape[2]))
     np.add.at(sums, groups[where], logits[where])
     return (sums / np.bincount(groups[where], minlength=n)[:, None])[groups]
@@ -119,15 +118,7 @@ def purity(activations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = activations.shape[0]
     power = np.abs(np.fft.fft2(activations, axes=(0, 1))) ** 2
     power[0, 0] = 0
-    by_frequency = []
-    for k in range(1, n // 2 + 1):
-        own = sorted({0, k, n - k})
-        by_frequency.append(power[np.ix_(own, own)].sum((0, 1)))
-    shares = np.array(by_frequency) / np.maximum(power.sum((0, 1)), 1e-30)
+    modes = [sorted({0, k, n - k}) for k in range(1, n // 2 + 1)]
+    explained = np.array([power[np.ix_(own, own)].sum((0, 1)) for own in modes])
+    shares = explained / np.maximum(power.sum((0, 1)), 1e-30)
     return shares.argmax(0) + 1, shares.max(0)
-
-
-def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats of targets (N,) under logits (N, C)."""
-    shifted = logits - logits.max(1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(targets)), targets]).mean())

@@ -1,12 +1,15 @@
-"""Language models compared: perplexity at the best evaluation, over seeds, beside time and parameters."""
+"""Language models compared: perplexity at the best evaluation, over seeds, and costs; the lowest possible loss."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lib.analysis.cells import Cells
+from lib.analysis.statistics import median_and_range
+from lib.data import IGNORE, Batch
 from lib.runs.run import Run
 
 SPLITS = ("train", "val", "test")
@@ -29,15 +32,25 @@ def floor(run: Run, split: str) -> float:
     return math.exp(run.summary["unigram_loss"][split])
 
 
+def loss_floor(batch: Batch) -> float:
+    """The lowest mean loss (nats per scored token) that any causal model can reach on these sequences.
+
+    Sequences that agree up to a position but not in what follows leave the entropy of what follows; it is zero where
+    every prefix has one continuation, as in a single sequence.
+    """
+    following: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+    for tokens, targets in zip(batch.tokens.tolist(), batch.targets.tolist(), strict=True):
+        for t, target in enumerate(targets):
+            if target != IGNORE:
+                following[tuple(tokens[: t + 1])][target] += 1
+    nll = sum(-n * math.log(n / counts.total()) for counts in following.values() for n in counts.values())
+    return nll / sum(counts.total() for counts in following.values())
+
+
 def bits_per_byte(run: Run, split: str) -> float:
     """The loss at the best evaluation in bits per byte of text, which does not depend on the tokens' sizes."""
     loss = run.metrics[f"{split}_loss"][best(run)]
     return loss / math.log(2) / run.summary["bytes_per_token"][split]
-
-
-def median_and_range(values: Sequence[float]) -> list[float]:
-    """Median, lowest and highest."""
-    return [float(np.median(values)), float(min(values)), float(max(values))]
 
 
 def at_best(runs: Sequence[Run]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import random
 import re
 
-import numpy as np
 from torch import Tensor
 
 from lib import tasks
@@ -45,12 +44,9 @@ def describe_answer(config: RunConfig, a: int, b: int, probabilities: Tensor) ->
 
 def right_answer(data: DataConfig, a: int, b: int) -> tuple[int, str]:
     """c of a o b = c, and the split that the equation is in; "no" where data.skip_zero leaves it out."""
-
-    def among(rows: np.ndarray) -> np.ndarray:
-        return rows[(rows[:, 0] == a) & (rows[:, 1] == b), 2]
-
-    [true] = among(tasks.equations(data.operation, data.p))
-    return int(true), next((name for name, rows in tasks.split(data).items() if len(among(rows))), "no")
+    rows = tasks.equations(data.operation, data.p)
+    [c] = rows[(rows[:, :2] == (a, b)).all(1), 2].tolist()
+    return c, next((name for name, part in tasks.split(data).items() if (part == (a, b, c)).all(1).any()), "no")
 
 
 def random_equations(data: DataConfig, n: int, seed: int | None) -> list[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """What a network that divides holds inside, with the numbers in the order of their logarithms."""
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lib import tasks
@@ -35,19 +37,14 @@ class AtLast(NamedTuple):
 def at_last(model: Transformer, tokens: Tensor) -> AtLast:
     """tokens: (B, T) int64, without padding."""
     (B, T), H = tokens.shape, model.config.n_heads
-    neurons, queries, keys, hooks = [], [], [], []
-    for block in model.blocks:
-        down, attention = block.feed_forward.down, block.attention
-        hooks.append(down.register_forward_pre_hook(lambda _, inputs: neurons.append(inputs[0][:, -1])))
-        hooks.append(attention.query.register_forward_hook(lambda _, inputs, output: queries.append(output)))
-        hooks.append(attention.key.register_forward_hook(lambda _, inputs, output: keys.append(output)))
-    try:
-        with torch.no_grad():
-            logits = model(tokens)[:, -1]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    weights = []
+    neurons, queries, keys, weights = [], [], [], []
+    with ExitStack() as hooks, torch.no_grad():
+        for block in model.blocks:
+            down, query, key = block.feed_forward.down, block.attention.query, block.attention.key
+            hooks.enter_context(down.register_forward_pre_hook(lambda _, inputs: neurons.append(inputs[0][:, -1])))
+            hooks.enter_context(query.register_forward_hook(lambda _, inputs, output: queries.append(output)))
+            hooks.enter_context(key.register_forward_hook(lambda _, inputs, output: keys.append(output)))
+        logits = model(tokens)[:, -1]
     for q, k in zip(queries, keys, strict=True):
         q, k = (x.view(B, T, H, -1).transpose(1, 2) for x in (q, k))  # (B, H, T, d)
         if model.config.positions == "rope":
@@ -94,23 +91,18 @@ class Inside:
         """Share of all pairs whose right answer is the likeliest under `logits` (n, n, V)."""
         return float((logits.argmax(2) == self.right_answers).mean())
 
-    def loss(self, logits: np.ndarray, where: np.ndarray | None = None) -> float:
-        """Cross-entropy in nats over the pairs `where` (n, n) bool, by default all."""
-        where = np.ones(logits.shape[:2], bool) if where is None else where
-        return characters.cross_entropy(logits[where], self.right_answers[where])
+    def loss(self, logits: np.ndarray, where: np.ndarray) -> float:
+        """Cross-entropy in nats under `logits` (n, n, V) over the pairs `where` (n, n) bool."""
+        return F.cross_entropy(torch.tensor(logits[where]), torch.tensor(self.right_answers[where])).item()
 
 
 def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
     """Run a network on all pairs. Raises UserError unless it divides, number by number."""
-    data = config.data
-    for field, value, wanted in (
-        ("data.task", data.task, "arithmetic"),
-        ("data.operation", data.operation, "/"),
-        ("data.tokenizer", data.tokenizer, "number"),
-        ("model.kind", config.model.kind, "transformer"),
-    ):
-        if value != wanted:
-            raise UserError(f"{field} = {value}: must be {wanted} to look inside")
+    data, flat = config.data, config.flat()
+    needed = {"data.task": "arithmetic", "data.operation": "/", "data.tokenizer": "number", "model.kind": "transformer"}
+    for field, wanted in needed.items():
+        if flat[field] != wanted:
+            raise UserError(f"{field} = {flat[field]}: must be {wanted} to look inside")
     numbers, n = characters.powers(data.p), data.p - 1
     op, equals = tokenizer.encode("/=")
     a, b = (grid.ravel() for grid in np.meshgrid(numbers, numbers, indexing="ij"))
@@ -129,35 +121,37 @@ def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
 
 
 def losses(inside: Inside) -> dict[str, float]:
-    """Losses in nats of a network and of parts of its logits.
+    """Losses in nats of a network and of the two parts of its logits, the rule and what is remembered.
 
-    `train`, and `unseen` for all other equations. `restricted`, over all equations: of the logits averaged over all
-    unseen equations with the same log a - log b, which keeps what the network knows of the rule and is blind to what
-    it remembers. `excluded`, over the train split: with that average, less its mean, taken away, which leaves what it
-    remembers. The names are those of Nanda et al. 2023 (arXiv 2301.05217), who keep or take away some frequencies that
-    the trained network uses, for addition; averaging needs no choice of frequencies, and over unseen equations alone
-    it finds nothing in a network that has learned the others by heart.
+    train, unseen  of all logits, over the train split and over all other equations
+    restricted     of the rule, over all equations: the mean logits of unseen equations with the same log a - log b
+    excluded       of the logits less the rule, whose mean stays, over the train split
+
+    Restricted and excluded loss are after Nanda et al. 2023 (arXiv 2301.05217), who for addition keep or take away the
+    frequencies that the trained network uses. A mean needs no choice of frequencies. The mean over unseen equations is
+    blind to what is remembered: it finds no rule in a network that has learned the others by heart.
     """
-    seen = inside.trained_on
-    rule = characters.averaged(inside.logits, ~seen)
+    logits, seen = inside.logits, inside.trained_on
+    rule = characters.averaged(logits, ~seen)
     return {
-        "train": inside.loss(inside.logits, seen),
-        "unseen": inside.loss(inside.logits, ~seen),
-        "restricted": inside.loss(rule),
-        "excluded": inside.loss(inside.logits - rule + rule.mean((0, 1)), seen),
+        "train": inside.loss(logits, seen),
+        "unseen": inside.loss(logits, ~seen),
+        "restricted": inside.loss(rule, seen | ~seen),
+        "excluded": inside.loss(logits - rule + rule.mean((0, 1)), seen),
     }
 
 
 def measures(inside: Inside) -> dict[str, float]:
-    """What a network's embedding and logits are made of, and how well it divides with a part of its logits alone.
+    """Structure of the embedding and the logits, and the accuracy that parts of the logits reach alone.
 
-    `gini` of the embedding's spectrum in the basis of the characters, `gini_integers` in that of the integers;
-    `explained`: the share of the logits' variance that log a - log b - log c explains; accuracies over all equations
-    without 0: of the `whole`; of the logits averaged over unseen equations with the same `difference` of the logarithms
-    or, as a control, the same `sum`; of what is `left` when the former is taken away; and of 0 / b, seen and unseen.
+    Gini coefficient of the embedding's spectrum: `gini` in the basis of the characters, `gini_integers` in that of the
+    integers. `explained`: share of the logits' variance that log a - log b - log c explains. Accuracy on all equations
+    without 0: `whole` of the logits; `difference` of their mean over unseen equations with the same log a - log b;
+    `sum`, the control, of the mean for log a + log b; `left` of the logits without the part called `difference`.
+    Accuracy on 0 / b: `zero_seen` in the train split, `zero_unseen` outside.
     """
     logits, unseen = inside.logits, ~inside.trained_on
-    rule, control = (characters.averaged(logits, unseen, sign) for sign in (-1, 1))
+    rule = characters.averaged(logits, unseen)
     rows = tasks.split(inside.data)["train"]
     seen = np.isin(np.arange(1, inside.data.p), rows[rows[:, 0] == 0, 1])
     return {
@@ -166,7 +160,7 @@ def measures(inside: Inside) -> dict[str, float]:
         "explained": characters.profile(logits[:, :, : inside.data.p - 1])[1],
         "whole": inside.accuracy(logits),
         "difference": inside.accuracy(rule),
-        "sum": inside.accuracy(control),
+        "sum": inside.accuracy(characters.averaged(logits, unseen, sign=1)),
         "left": inside.accuracy(logits - rule + rule.mean((0, 1))),
         "zero_seen": float(inside.zero[seen].mean()),
         "zero_unseen": float(inside.zero[~seen].mean()),
@@ -174,9 +168,7 @@ def measures(inside: Inside) -> dict[str, float]:
 
 
 def moment(inside: Inside) -> dict[str, Any]:
-    """`losses`, `gini` of the embedding's spectrum in the basis of the characters, and the last layer's mean
-    `attention` (H, 4), head by head, from "=" to a, o, b and itself.
-    """
+    """`losses`; `gini` as in `measures`; `attention`: the last layer's mean (H, 4), head by head, to a, o, b, "="."""
     gini = characters.gini(characters.spectrum(inside.in_order))
     return losses(inside) | {"gini": gini, "attention": inside.attention[-1].mean((0, 1)).tolist()}
 

@@ -49,13 +49,7 @@ def costs() -> list[dict[str, Any]]:
     told = []
     for name, make in STORED.items():
         runs = [stored(name, config) for config in make()]
-        told.append(
-            {
-                "name": name,
-                "runs": len(runs),
-                "seeds": len({run.config.seed for run in runs}),
-                "steps": sum(run.summary["steps"] for run in runs),
-                "minutes": sum(run.summary["seconds"] for run in runs) / 60,
-            }
-        )
+        steps, seconds = (sum(run.summary[total] for run in runs) for total in ("steps", "seconds"))
+        row = {"name": name, "runs": len(runs), "seeds": len({run.config.seed for run in runs})}
+        told.append(row | {"steps": steps, "minutes": seconds / 60})
     return told

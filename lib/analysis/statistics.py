@@ -59,6 +59,11 @@ def median_time(times: Sequence[float], observed: Sequence[bool]) -> tuple[float
     return median, first_below(Z), first_below(-Z)
 
 
+def median_and_range(values: Sequence[float]) -> list[float]:
+    """Median, lowest and highest."""
+    return [float(np.median(values)), float(min(values)), float(max(values))]
+
+
 def ratio(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
     """The geometric mean of x over that of y, with a 95 % interval: (ratio, low, high).
 

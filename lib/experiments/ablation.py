@@ -1,7 +1,7 @@
 """The experiments on what makes grokking faster and more reliable, and on the networks that come of them."""
 
 from lib.config import RunConfig
-from lib.experiments.presets import CHARACTERS, DIVISION, TRIAL, TUNING, Changes, grid, seeds, vary
+from lib.experiments.presets import CHARACTERS, DIVISION, Changes, grid, seeds, sweep, trials, vary
 
 WITH_SNAPSHOTS = 3  # networks whose weights are kept on the way
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baselines
@@ -16,12 +16,8 @@ TWO_LAYERS = DIVISION.override(QUICK | {"train.max_steps": 1000, "train.go_on": 
 DELAYED = BASELINE.override({"model.init_scale": 3, "train.max_steps": 1500})
 MUON = {"optim.name": "muon", "optim.lr": 1e-2}  # the rate by trial (recipe_tuning)
 # the rate falls to a fiftieth by step 400, some 2.5 × T_grok: a constant one leaves the solution now and then
-RECIPE = DIVISION.override(
-    QUICK
-    | MUON
-    | {"optim.schedule": "cosine", "optim.fall_steps": 400, "optim.final_lr": 0.02}
-    | {"train.max_steps": 2000, "train.go_on": 10}
-)
+FALLING = {"optim.schedule": "cosine", "optim.fall_steps": 400, "optim.final_lr": 0.02}
+RECIPE = DIVISION.override(QUICK | MUON | FALLING | {"train.max_steps": 2000, "train.go_on": 10})
 
 # the ablation: factor -> cell -> what it changes of a baseline; the cell that changes nothing is the baseline itself
 FACTORS: dict[str, dict[str, Changes]] = {
@@ -34,12 +30,8 @@ FACTORS: dict[str, dict[str, Changes]] = {
     "Adam's β₂": vary("optim.beta2", 0.9, 0.98, 0.999),
     "warm-up steps": vary("optim.warmup_steps", 10, 100),
     "tokenizer": {"number": {}, "character": CHARACTERS},
-    "norm": {
-        "pre": {},
-        "post": {"model.norm_placement": "post"},
-        "RMS, pre": {"model.norm": "rmsnorm"},
-        "none": {"model.norm": "none"},
-    },
+    "norm": vary("model.norm_placement", "pre", "post")
+    | {"RMS, pre": {"model.norm": "rmsnorm"}, "none": {"model.norm": "none"}},
     "embeddings": {"tied": {}, "untied": {"model.tied": False}},
     "optimiser": {
         "AdamW": {},
@@ -56,14 +48,8 @@ FACTORS: dict[str, dict[str, Changes]] = {
     },
     "products in": {"bfloat16": {}, "float32": {"train.precision": "float32"}},
 }
-CLAIMS = (
-    MUON,
-    {"train.precision": "float32"},
-    {"optim.weight_decay": 0.0},
-    {"model.init_scale": 2.0},
-    {"model.init_scale": 4.0},
-    {"train.batch_size": 1024},
-)
+CLAIMS = [MUON, {"train.precision": "float32"}, {"optim.weight_decay": 0.0}, {"train.batch_size": 1024}]
+CLAIMS += vary("model.init_scale", 2.0, 4.0).values()
 # for DELAYED: AdamW on a wide grid; and on a small one AdamW, the methods said to shorten a delay, and Muon
 CLOCK = grid((1e-3, 2e-3, 4e-3), (1.0, 2.0, 4.0))
 METHODS: dict[str, tuple[Changes, dict[str, Changes]]] = {
@@ -104,31 +90,27 @@ def ablation_two_layers() -> list[RunConfig]:
 
 def ablation_delayed() -> list[RunConfig]:
     """Where there is a delay: learning rate × weight decay, 5 seeds each."""
-    return [run for cell in CLOCK.values() for run in seeds(DELAYED, cell, SEEDS)]
+    return sweep(DELAYED, CLOCK.values(), SEEDS)
 
 
 def methods_tuning() -> list[RunConfig]:
     """AdamW and what is said to be faster: four settings of each, judged on the validation split, 2 seeds each."""
-    cells = [method | cell for method, settings in METHODS.values() for cell in settings.values()]
-    return [run for cell in cells for run in seeds(DELAYED, cell, TRIAL, first=TUNING)]
+    return trials(DELAYED, (method | cell for method, settings in METHODS.values() for cell in settings.values()))
 
 
 def methods() -> list[RunConfig]:
     """Each with its best setting, 10 seeds that nothing was tuned on."""
-    best = [method | settings[BEST[name]] for name, (method, settings) in METHODS.items()]
-    return [run for cell in best for run in seeds(DELAYED, cell, CLAIM)]
+    return sweep(DELAYED, (method | settings[BEST[name]] for name, (method, settings) in METHODS.items()), CLAIM)
 
 
 def recipe_tuning() -> list[RunConfig]:
     """Learning rate × weight decay of the recipe, judged on the validation split, 2 seeds each."""
-    short = RECIPE.override({"train.max_steps": 400, "train.go_on": 1.5})
-    return [run for cell in MUON_GRID.values() for run in seeds(short, cell, TRIAL, first=TUNING)]
+    return trials(RECIPE.override({"train.max_steps": 400, "train.go_on": 1.5}), MUON_GRID.values())
 
 
 def recipe_parts() -> list[RunConfig]:
     """The recipe with one part taken away, 5 seeds each."""
-    short = RECIPE.override({"train.max_steps": 400, "train.go_on": 2})
-    return [run for cell in PARTS.values() for run in seeds(short, cell, SEEDS)]
+    return sweep(RECIPE.override({"train.max_steps": 400, "train.go_on": 2}), PARTS.values(), SEEDS)
 
 
 def recipe() -> list[RunConfig]:

@@ -1,20 +1,15 @@
 """Notebooks 01 to 04: memorise a sentence, add and subtract, grok division. Each function returns its runs' configs."""
 
-from lib.config import RunConfig
-from lib.experiments.presets import (
-    ADD_SUB,
-    CHARACTERS,
-    DIVISION,
-    DIVISION_POWER,
-    MEMORIZE,
-    TRIAL,
-    TUNING,
-    UNTIL_SOLVED,
-    Changes,
-    seeds,
-)
+from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
+from lib.experiments.presets import ADD_SUB, CHARACTERS, DIVISION, DIVISION_POWER, UNTIL_SOLVED, seeds, sweep, trials
 
-TRIALS: list[Changes] = [  # each changes one number of ADD_SUB; lr 1e-3 is ADD_SUB itself
+MEMORIZE = RunConfig(
+    data=DataConfig(task="text"),
+    model=ModelConfig(n_layers=1, n_heads=4, d_model=64, d_ff=256, context_length=24),  # 23 characters and <bos>
+    optim=OptimConfig(lr=1e-3, weight_decay=0.0),  # no decay: nothing is to be found but the sentence
+    train=TrainConfig(batch_size=1, max_steps=1000, eval_every=5),  # the loss is below 1e-4 from step 632 on
+)
+TRIALS = [  # each changes one number of ADD_SUB; lr 1e-3 is ADD_SUB itself
     *({"optim.lr": lr} for lr in (5e-4, 1e-3, 2e-3)),
     *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
     {"optim.warmup_steps": 10},
@@ -63,25 +58,25 @@ def add_sub_tuning() -> list[RunConfig]:
     short = {"train.max_steps": 1000, "optim.fall_steps": 1000}
     # the cell that was expected to be the hardest
     cell = ADD_SUB.override({"data.operation": "-", "data.p": 113} | short)
-    return [run for trial in TRIALS for run in seeds(cell, trial, TRIAL, first=TUNING)]
+    return trials(cell, TRIALS)
 
 
 def add_sub() -> list[RunConfig]:
     """The warm-up: + and -, p = 97 and 113, 1 and 2 layers, 3 seeds each."""
     cells = [{"data.operation": o, "data.p": p, "model.n_layers": n} for o in "+-" for p in (97, 113) for n in (1, 2)]
-    return [run for cell in cells for run in seeds(ADD_SUB, cell, 3)]
+    return sweep(ADD_SUB, cells, 3)
 
 
 def add_sub_characters_tuning() -> list[RunConfig]:
     """The learning rate where a token is a digit, chosen on the validation split of subtraction with one layer."""
     rates = [{"data.operation": "-", "model.n_layers": 1, "optim.lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
-    return [run for rate in rates for run in seeds(DIGITS, rate, TRIAL, first=TUNING)]
+    return trials(DIGITS, rates)
 
 
 def add_sub_characters() -> list[RunConfig]:
     """The warm-up with a token per digit, so that equations differ in length: p = 97."""
     cells = [{"data.operation": o, "model.n_layers": n} for o in "+-" for n in (1, 2)]
-    return [run for cell in cells for run in seeds(DIGITS, cell, 3)]
+    return sweep(DIGITS, cells, 3)
 
 
 def add_sub_adam() -> list[RunConfig]:

@@ -3,26 +3,14 @@
 On a CPU small ones, in minutes; and those of the assignments, `…_paper`, `gpt2_medium` and `gpt2_large`, on a GPU.
 """
 
-from typing import Any
+from itertools import product
 
 from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
-from lib.experiments.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM, Changes, gpt2, seeds
+from lib.experiments.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM, Changes, gpt2, seeds, sweep
 
 # the twelve experiments, by the numbers of the assignment's runner: network, layers, optimiser
-TWELVE = {
-    1: ("lstm", 1, "adam"),
-    2: ("lstm", 1, "adamw"),
-    3: ("lstm", 1, "sgd"),
-    4: ("lstm", 1, "momentum"),
-    5: ("transformer", 1, "adam"),
-    6: ("transformer", 1, "adamw"),
-    7: ("transformer", 1, "sgd"),
-    8: ("transformer", 1, "momentum"),
-    9: ("lstm", 2, "adamw"),
-    10: ("lstm", 4, "adamw"),
-    11: ("transformer", 2, "adamw"),
-    12: ("transformer", 4, "adamw"),
-}
+EIGHT = list(product(("lstm", "transformer"), [1], ("adam", "adamw", "sgd", "momentum")))  # LSTM 1 to 4, GPT 5 to 8
+TWELVE = dict(enumerate([*EIGHT, *product(("lstm", "transformer"), (2, 4), ["adamw"])], 1))  # LSTM 9, 10, GPT 11, 12
 # tried beside the assignment's 1e-3: a factor of three to ten apart, until the validation loss rises again
 RATES = {"adam": (3e-4, 3e-3, 1e-2, 3e-2), "sgd": (0.1, 1.0, 3.0, 10.0), "momentum": (0.01, 0.1, 1.0, 3.0)}
 RATES["adamw"] = RATES["adam"]
@@ -39,13 +27,11 @@ def epochs(n_tokens: int) -> Changes:
 # the assignment's optimiser: rate 1e-3, decay 5e-4, no warm-up, no clipping. Small enough for a laptop: width 128,
 # vocabulary 1,024, 512 windows of text, 64 of each split evaluated; 36 runs take 25 minutes on two cores
 WIKITEXT = RunConfig(
-    data=DataConfig(
-        task="corpus", corpus="wikitext2", tokenizer="bpe", vocab_size=1024, window=WINDOW, eval_tokens=64 * WINDOW
-    ),
+    data=DataConfig(task="corpus", corpus="wikitext2", tokenizer="bpe", vocab_size=1024, window=WINDOW),
     model=ModelConfig(n_layers=1, n_heads=4, d_model=128, d_ff=512, d_hidden=128, context_length=WINDOW),
     optim=OptimConfig(lr=1e-3, weight_decay=5e-4, decay="all", beta2=0.999, warmup_steps=0),
     train=TrainConfig(batch_size=BATCH, eval_growth=1),
-).override(epochs(512 * WINDOW))
+).override(epochs(512 * WINDOW) | {"data.eval_tokens": 64 * WINDOW})
 
 # the assignment's sizes; its 9,205 windows, and embeddings that are learned, for want of GPT-1's
 WIKITEXT_ASSIGNED = WIKITEXT.override(
@@ -59,15 +45,14 @@ WIKITEXT_ASSIGNED = WIKITEXT.override(
 def experiment(number: int) -> Changes:
     """What one of the twelve changes. Weight decay: decoupled for AdamW, L2 for SGD and momentum, none for Adam."""
     kind, n_layers, optimiser = TWELVE[number]
-    changes: dict[str, Any] = {"model.kind": kind, "model.n_layers": n_layers, "optim.name": optimiser}
-    if kind == "transformer":
-        changes |= GPT1_BLOCKS
-    return changes | ({"optim.weight_decay": 0.0} if optimiser == "adam" else {})
+    changes: Changes = {"model.kind": kind, "model.n_layers": n_layers, "optim.name": optimiser}
+    blocks = GPT1_BLOCKS if kind == "transformer" else {}
+    return changes | blocks | ({"optim.weight_decay": 0.0} if optimiser == "adam" else {})
 
 
 def lstm_vs_gpt() -> list[RunConfig]:
     """The twelve experiments on a part of WikiText-2, 3 seeds each."""
-    return [run for number in TWELVE for run in seeds(WIKITEXT, experiment(number), 3)]
+    return sweep(WIKITEXT, map(experiment, TWELVE), 3)
 
 
 def lstm_vs_gpt_tuning() -> list[RunConfig]:
@@ -85,8 +70,8 @@ TUNED = {1: 1e-2, 2: 1e-2, 3: 3.0, 4: 3.0, 5: 1e-3, 6: 1e-3, 7: 1.0, 8: 0.1}
 
 def lstm_vs_gpt_tuned() -> list[RunConfig]:
     """Each of the eight at its own rate, two further seeds; those that keep 1e-3 have theirs already."""
-    others = {number: lr for number, lr in TUNED.items() if lr != WIKITEXT.optim.lr}
-    return [run for n, lr in others.items() for run in seeds(WIKITEXT, experiment(n) | {"optim.lr": lr}, 2, first=1)]
+    others = [experiment(n) | {"optim.lr": lr} for n, lr in TUNED.items() if lr != WIKITEXT.optim.lr]
+    return sweep(WIKITEXT, others, 2, first=1)
 
 
 WARM_UP_EPOCH = {"optim.warmup_steps": WIKITEXT.train.eval_every}  # over the first epoch
@@ -121,20 +106,19 @@ def lstm_vs_gpt_paper() -> list[RunConfig]:
 
 
 STORY = "Once upon a time"
+# for TinyStories and the small GPT-2; clip 1 and a cosine to a tenth as in GPT-3, which has GPT-2's network
+SMALL = RunConfig(
+    data=DataConfig(task="corpus", corpus="tinystories", tokenizer="bpe", window=128, eval_tokens=2**15),
+    model=ModelConfig(context_length=128, tied=False, qkv_bias=False),
+    optim=OptimConfig(lr=1e-3, weight_decay=0.1, beta2=0.95, schedule="cosine", final_lr=0.1, clip=1.0),
+    train=TrainConfig(eval_every=50, eval_growth=1),
+)
 # the assignment's network with a fourth of the width, half the layers, an eighth of the context. 500 steps read 1.0
 # million tokens, less than an epoch; rate 1e-3, where the assignment has 1e-4 for twenty times the steps
-TINYSTORIES = RunConfig(
-    data=DataConfig(
-        task="corpus", corpus="tinystories", tokenizer="bpe", vocab_size=2048, window=128, eval_tokens=2**15
-    ),
-    model=ModelConfig(
-        **{"n_layers": 3, "n_heads": 8, "d_model": 128, "d_ff": 512, "context_length": 128, "activation": "swiglu"},
-        **{"norm": "rmsnorm", "positions": "rope", "bias": False, "qkv_bias": False, "tied": False},
-    ),
-    optim=OptimConfig(
-        lr=1e-3, weight_decay=0.1, beta2=0.95, warmup_steps=50, schedule="cosine", final_lr=0.1, clip=1.0
-    ),
-    train=TrainConfig(batch_size=16, max_steps=500, eval_every=50, eval_growth=1, prompt=STORY),
+TINYSTORIES = SMALL.override(
+    {"model.n_layers": 3, "model.n_heads": 8, "model.d_model": 128, "model.d_ff": 512, "model.activation": "swiglu"}
+    | {"model.norm": "rmsnorm", "model.positions": "rope", "model.bias": False, "data.vocab_size": 2048}
+    | {"optim.warmup_steps": 50, "train.batch_size": 16, "train.max_steps": 500, "train.prompt": STORY}
 )
 # the assignment's sizes: 10,000 steps of 16 rows of 1,024 tokens with GPT-2's vocabulary
 TINYSTORIES_ASSIGNED = TINYSTORIES.override(
@@ -158,7 +142,7 @@ def stories(base: RunConfig) -> dict[str, Changes]:
 
 def tinystories() -> list[RunConfig]:
     """TinyStories: a baseline and four ablations, 3 seeds each."""
-    return [run for changes in stories(TINYSTORIES).values() for run in seeds(TINYSTORIES, changes, 3)]
+    return sweep(TINYSTORIES, stories(TINYSTORIES).values(), 3)
 
 
 def tinystories_paper() -> list[RunConfig]:
@@ -167,16 +151,12 @@ def tinystories_paper() -> list[RunConfig]:
 
 
 FRUITS = "Fruits are good for you because"  # the assignment's prompt
-# 2.25 million parameters read 2.5 million tokens; clip 1 and a cosine to a tenth as in GPT-3, which has GPT-2's network
-GPT2 = RunConfig(
-    data=DataConfig(
-        task="corpus", corpus="tinystories", tokenizer="bpe", vocab_size=4096, window=128, eval_tokens=2**15
-    ),
-    optim=OptimConfig(
-        lr=1e-3, weight_decay=0.1, beta2=0.95, warmup_steps=100, schedule="cosine", final_lr=0.1, clip=1.0
-    ),
-    train=TrainConfig(batch_size=32, accumulation=4, max_steps=600, eval_every=50, eval_growth=1, prompt=FRUITS),
-).override(gpt2(128, 4, 6) | {"model.context_length": 128})
+# 2.25 million parameters read 2.5 million tokens
+GPT2 = SMALL.override(
+    gpt2(128, 4, 6)
+    | {"data.vocab_size": 4096, "model.context_length": 128, "optim.warmup_steps": 100, "train.batch_size": 32}
+    | {"train.accumulation": 4, "train.max_steps": 600, "train.prompt": FRUITS}
+)
 
 
 def gpt2_small() -> list[RunConfig]:
@@ -190,9 +170,8 @@ CHALLENGE = GPT2.override(
     BARE | {"model.n_layers": 4, "train.accumulation": 1, "train.max_steps": 200, "train.eval_every": 20}
 )
 # a rate and a batch at which the loss is NaN within 60 steps; evaluated every second step to see it come
-FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4} | {
-    **{"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
-}
+FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4}
+FRAGILE |= {"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
 SCHEDULED = {"optim.warmup_steps": 20, "optim.schedule": "cosine", "optim.final_lr": 0.1}
 CHALLENGES: dict[str, Changes] = {
     "momentum, not clipped": FRAGILE | {"optim.clip": 0.0},

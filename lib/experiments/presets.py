@@ -1,6 +1,6 @@
 """The configs that the experiments start from, and how cells of them are made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lib.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig
@@ -11,21 +11,9 @@ TRIAL = 2  # seeds for each setting tried: one could be lucky, and trials are no
 
 # the network of Power et al. 2022 (arXiv 2201.02177, A.1.2, and its code), as changes of the handout's starter
 POWER = {
-    "model.norm_placement": "post",
-    "model.activation": "relu",
-    "model.positions": "sinusoidal",
-    "model.bias": False,
-    "model.qkv_bias": False,
-    "model.tied": False,
-    "model.init": "torch",
-    "optim.decay": "all",
+    **{"model.norm_placement": "post", "model.activation": "relu", "model.positions": "sinusoidal"},
+    **{"model.bias": False, "model.qkv_bias": False, "model.tied": False, "model.init": "torch", "optim.decay": "all"},
 }
-MEMORIZE = RunConfig(
-    data=DataConfig(task="text"),
-    model=ModelConfig(n_layers=1, n_heads=4, d_model=64, d_ff=256, context_length=24),  # 23 characters and <bos>
-    optim=OptimConfig(lr=1e-3, weight_decay=0.0),  # no decay: nothing is to be found but the sentence
-    train=TrainConfig(batch_size=1, max_steps=1000, eval_every=5),  # the loss is below 1e-4 from step 632 on
-)
 # Power et al.'s recipe (section A.1.2): AdamW, lr 1e-3, decay 1, β₂ 0.98, 10 warm-up steps, batches of 512
 DIVISION = RunConfig(
     data=DataConfig(operation="/", p=97, train_fraction=0.5, val_fraction=0.1),
@@ -48,6 +36,16 @@ UNTIL_SOLVED = {"train.stop_at": 0.99, "train.go_on": 1.1}  # a tenth longer, fo
 def seeds(config: RunConfig, changes: Changes, n: int, first: int = 0) -> list[RunConfig]:
     """A cell: `config` with the changes, under n seeds from `first` on."""
     return [config.override(changes | {"seed": seed}) for seed in range(first, first + n)]
+
+
+def sweep(config: RunConfig, cells: Iterable[Changes], n: int, first: int = 0) -> list[RunConfig]:
+    """The `seeds` of some cells, one cell after the other."""
+    return [run for cell in cells for run in seeds(config, cell, n, first)]
+
+
+def trials(config: RunConfig, cells: Iterable[Changes]) -> list[RunConfig]:
+    """The runs that decide between some cells, by the validation split."""
+    return sweep(config, cells, TRIAL, first=TUNING)
 
 
 def grid(rates: Sequence[float], decays: Sequence[float]) -> dict[str, Changes]:

@@ -42,8 +42,7 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
             curve(left, run, "test_acc", color=color, **thin)
     steps_axis(left)
     accuracy_axis(left)
-    left.set_ylabel("test accuracy")
-    left.set_title(f"{name}, 1 layer" if two else name)
+    left.set(ylabel="test accuracy", title=f"{name}, 1 layer" if two else name)
     milestones(right, dict(enumerate(rows.values())))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
@@ -51,7 +50,8 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     right.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     right.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, handlelength=1)
     place = {"transform": right.get_yaxis_transform(), "clip_on": False}
-    right.scatter([-0.05] * len(cells), range(len(cells)), 80, colors, "_", lw=1.3, **place)  # as a legend's lines
+    dashes = {"marker": "_", "lw": 1.3, "c": colors}  # as a legend's lines
+    right.scatter([-0.05] * len(cells), range(len(cells)), 80, **dashes, **place)
     right.tick_params(axis="y", length=0, pad=14)
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lib.figures.style import GREY, accuracy_axis
+from lib.figures.style import COLORS, GREY, accuracy_axis, log_steps
 from lib.runs.run import Run
 
 
@@ -17,6 +17,17 @@ def curve(axes: Axes, run: Run, metric: str, above: float = 0.0, **style: Any) -
     steps, values = run.metrics["step"], run.metrics[metric] - above
     shown = steps > 0
     axes.plot(steps[shown], values[shown], **style)
+
+
+def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, floors: Sequence[float] = ()) -> None:
+    """Training loss of runs that differ in one setting, labelled by its value, each with its floor dotted."""
+    for run, name, color in zip(runs, names, COLORS, strict=False):
+        curve(axes, run, "train_loss", color=color, label=f"{name:g}")
+    for floor, color in zip(floors, COLORS, strict=False):
+        axes.axhline(floor, color=color, ls=":", lw=1)
+    log_steps(axes)
+    axes.set(ylim=(0, 5.2), ylabel="loss (nats per token)", title=title)
+    axes.legend(handlelength=1.2, ncols=2, loc="upper right")
 
 
 def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str) -> None:

@@ -29,10 +29,8 @@ def tables(data: DataConfig) -> Figure:
         cells = np.empty((data.p - 1, data.p - 1))
         cells[shown[:, 0], shown[:, 1]] = shown[:, 2]
         heatmap(axes, cells, cmap="twilight", xticklabels=False, yticklabels=False)
-    left.set(xlabel=f"b = 1 … {data.p - 1}", ylabel="a")
-    left.set_title("colour: c")
-    right.set(xlabel=f"log b = 0 … {data.p - 2}", ylabel="log a")
-    right.set_title("colour: log c")
+    left.set(xlabel=f"b = 1 … {data.p - 1}", ylabel="a", title="colour: c")
+    right.set(xlabel=f"log b = 0 … {data.p - 2}", ylabel="log a", title="colour: log c")
     return figure
 
 
@@ -43,8 +41,7 @@ def spectra(seen: Inside) -> Figure:
     for axes, (title, table) in zip(panels, bases.items(), strict=True):
         shares = characters.spectrum(table)
         axes.bar(np.arange(1, len(shares) + 1), shares, color=BLUE, width=0.9)
-        axes.set_title(f"{title}: Gini {characters.gini(shares):.2f}")
-        axes.set_xlabel("frequency k")
+        axes.set(title=f"{title}: Gini {characters.gini(shares):.2f}", xlabel="frequency k")
     panels[0].set_ylabel("share of the power")
     panels[0].yaxis.set_major_formatter("{x:.1%}")
     return figure
@@ -52,8 +49,8 @@ def spectra(seen: Inside) -> Figure:
 
 def circles(networks: Mapping[str, Inside], frequencies: Sequence[int]) -> Figure:
     """The embeddings (a row per network) in the planes of some characters, `plane`, coloured by the angle."""
-    shape = (len(networks), len(frequencies))
-    figure, panels = plt.subplots(*shape, figsize=(1.4 * shape[1], 1.4 * shape[0] + 0.2), squeeze=False)
+    rows, columns = len(networks), len(frequencies)
+    figure, panels = plt.subplots(rows, columns, figsize=(1.4 * columns, 1.4 * rows + 0.2), squeeze=False)
     for row, (name, seen) in zip(panels, networks.items(), strict=True):
         shares = characters.spectrum(seen.in_order)
         for axes, k in zip(row, frequencies, strict=True):
@@ -95,12 +92,10 @@ def logit_waves(seen: Inside) -> Figure:
     means, explained = characters.profile(seen.logits[:, :, :n])
     figure, (left, right) = plt.subplots(1, 2, figsize=(5.74, 1.8))
     left.plot(np.arange(n) - n // 2, np.roll(means, n // 2), color=BLUE, lw=1)
-    left.set(xlabel="log a − log b − log c", ylabel="mean logit")
-    left.set_title(f"explains {explained:.0%} of the variance")
+    left.set(xlabel="log a − log b − log c", ylabel="mean logit", title=f"explains {explained:.0%} of the variance")
     amplitudes, share = characters.cosines(means)
     right.bar(np.arange(1, n // 2 + 1), amplitudes, color=BLUE, width=0.9)
-    right.set(xlabel="frequency k", ylabel="α_k")
-    right.set_title(f"as a sum of cosines ({share:.1%} of it)")
+    right.set(xlabel="frequency k", ylabel="α_k", title=f"as a sum of cosines ({share:.1%} of it)")
     return figure
 
 
@@ -146,8 +141,7 @@ def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) ->
             log_steps(axes)
             for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.3), strict=True):
                 mark(axes, step, name if axes is below else "", side, height)
-        above.set_xlabel("")
-        above.set_title(title)
+        above.set(xlabel="", title=title)
     first = panels.reshape(2, -1)[:, 0]
     first[0].set_ylabel("loss (nats)")
     first[1].set_ylabel("Gini, embedding")
@@ -165,8 +159,7 @@ def attention_while_learning(progress: Progress, marks: Mapping[str, int | None]
         log_steps(axes)
         for step in marks.values():
             mark(axes, step, "", "left")
-        axes.set(ylim=(0, 1))
-        axes.set_title(f"head {head}")
+        axes.set(ylim=(0, 1), title=f"head {head}")
     np.atleast_1d(panels)[0].set_ylabel("attention from =")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
@@ -179,8 +172,7 @@ def seeds_frequencies(spectra: Mapping[int, np.ndarray]) -> Figure:
     bar = {"label": "share", "format": "{x:.0%}"}
     heatmap(axes, shares, cmap="Blues", square=False, yticklabels=list(spectra), cbar=True, cbar_kws=bar)
     tens = np.arange(10, len(shares[0]) + 1, 10)
-    axes.set_xticks(tens - 0.5, tens)
-    axes.set(xlabel="frequency k", ylabel="seed")
+    axes.set(xticks=tens - 0.5, xticklabels=tens, xlabel="frequency k", ylabel="seed")
     return figure
 
 
@@ -192,9 +184,8 @@ def arrival(cells: Cells) -> Figure:
         points = [(1.0, 0.0), *((time, 1 - share) for time, share, _ in rows)]
         points.append((max(run.metrics["step"][-1] for run in runs), points[-1][1]))
         axes.step(*zip(*points, strict=True), where="post", color=color, label=name)
-    axes.set(ylim=(0, 1.03), ylabel="seeds that have grokked")
-    axes.yaxis.set_major_formatter("{x:.0%}")
     log_steps(axes)
-    axes.set_xlim(left=100)
+    axes.set(xlim=(100, None), ylim=(0, 1.03), ylabel="seeds that have grokked")
+    axes.yaxis.set_major_formatter("{x:.0%}")
     axes.legend()
     return figure

@@ -70,10 +70,8 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
     for (name, tried), color in zip(cells.items(), COLORS, strict=False):
         ended = {lr: run for lr, run in tried.items() if run.diverged_at is None}
         points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in ended.items())
-        lr, ppl = zip(*points, strict=True)
-        axes.plot(lr, ppl, color=color, marker="o", ms=3, label=name)
-        at = int(np.argmin(ppl))
-        axes.plot(lr[at], ppl[at], color=color, marker="o", ms=8, mfc="none")
+        axes.plot(*zip(*points, strict=True), color=color, marker="o", ms=3, label=name)
+        axes.plot(*min(points, key=lambda point: point[1]), color=color, marker="o", ms=8, mfc="none")
     axes.set(xscale="log", xlabel="learning rate", title=title)
     perplexity_axis(axes, "val")
     dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")

@@ -7,7 +7,7 @@ from IPython.display import DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from lib.config import RunConfig
-from lib.figures.sanity import lesson
+from lib.figures.curves import lesson
 from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark, png
 from lib.objective import Row, steps_to_fit, steps_to_grok
 from lib.runs.run import Run
@@ -44,8 +44,7 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
     axes = figure.subplots()
     for split, dash, color in (("train", "-", BLUE), ("val", "--", GREEN), ("test", "--", RED)):
         points = [(row["step"], row[f"{split}_{metric}"]) for row in rows if row["step"]]
-        points = [point for point in points if point[1] is not None]
-        if points:
+        if points := [(step, value) for step, value in points if value is not None]:
             axes.plot(*zip(*points, strict=True), color=color, ls=dash, label=split)
     steps = [int(row["step"]) for row in rows]
     if metric == "acc":
@@ -54,10 +53,8 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
             at = find(steps, [row[f"{split}_acc"] or 0.0 for row in rows])
             mark(axes, at, f"{name} = {at}", side)
     else:
-        axes.set_yscale("log")
-        axes.set_ylabel("loss (nats per token)")
-    axes.set_xlabel("optimiser steps")
-    axes.set_title(f"step {steps[-1]:,}" if rows else "waiting for the first evaluation")
+        axes.set(yscale="log", ylabel="loss (nats per token)")
+    axes.set(xlabel="optimiser steps", title=f"step {steps[-1]:,}" if rows else "waiting for the first evaluation")
     if not rows:
         axes.set_xticks([])
     if axes.lines:

@@ -45,10 +45,10 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     told = [f"{p:{'.4f' if p > 1e-3 else '.0e'}}{', right' * right}" for p, right in zip(shares, rights, strict=True)]
     bars.bar_label(bars.barh(numbers, shares, color=[GREEN if right else GREY for right in rights]), told, padding=3)
     bars.invert_yaxis()
-    bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability")
     bars.grid(axis="y", visible=False)
     elsewhere = "" if str(true) in numbers else f"  ({true}: {probabilities[true]:.1g})"
-    bars.set_title(f"{a}{data.operation}{b} = {numbers[0]}{elsewhere}")
+    title = f"{a}{data.operation}{b} = {numbers[0]}{elsewhere}"
+    bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability", title=title)
     names = [tokenizer.decode([token]) for token in prompt]
     for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):
         heatmap(axes, weights[0].numpy(), annot=True, fmt=".2f", xticklabels=names, square=False, **ATTENTION)
@@ -70,12 +70,10 @@ def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
     figure, axes = plt.subplots(figsize=(max(3.0, 0.22 * len(tokens) + 1), 1.9))
     axes.bar(range(len(tokens)), [p for _, p in tokens], color=BLUE)
     shown = [token.replace(" ", "␣").replace("\n", "⏎").strip("<>") for token, _ in tokens]
-    words = max(map(len, shown)) > 3
-    axes.set_xticks(range(len(tokens)), shown, rotation=90 if words else 0)
-    axes.set(ylim=(0, 1.05), ylabel="probability")
+    axes.set_xticks(range(len(tokens)), shown, rotation=90 if max(map(len, shown)) > 3 else 0)
+    axes.set(ylim=(0, 1.05), ylabel="probability", title=f"after {prompt!r}" if prompt else "from the beginning")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="x", visible=False)
-    axes.set_title(f"after {prompt!r}" if prompt else "from the beginning")
     return figure
 
 
@@ -112,11 +110,9 @@ def moment(run: Run, step: int) -> Figure:
         axes.axvline(step, color=RED, lw=1)
     accuracy_axis(accuracy)
     accuracy.set_title("train solid, test dashed")
-    loss.set(ylabel="loss (nats)", yscale="log")
-    loss.set_title(f"step {step:,}")
+    loss.set(ylabel="loss (nats)", yscale="log", title=f"step {step:,}")
     grokking.legend_of_kinds(figure)
-    table.set_ylabel("a")
-    table.set_title("its answers")
+    table.set(ylabel="a", title="its answers")
     circle(plot, embedding, k, final)
     plot.set_title(f"embedding, k = {k}")
     return figure

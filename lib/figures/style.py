@@ -69,15 +69,13 @@ def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: A
 
 
 def log_steps(axes: Axes) -> None:
-    axes.set_xscale("log")
+    axes.set(xscale="log", xlabel="optimiser steps")
     axes.margins(x=0.02)
-    axes.set_xlabel("optimiser steps")
 
 
 def accuracy_axis(axes: Axes) -> None:
-    axes.set_ylim(-0.03, 1.05)
+    axes.set(ylim=(-0.03, 1.05), ylabel="accuracy")
     axes.yaxis.set_major_formatter("{x:.0%}")
-    axes.set_ylabel("accuracy")
 
 
 def heatmap(axes: Axes, cells: np.ndarray, **look: Any) -> None:

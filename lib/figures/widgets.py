@@ -79,12 +79,13 @@ class Sampler(Panel):
         self.seed = widgets.IntText(0, description="seed")
         self.button = widgets.Button(description="ask", button_style="primary")
         self.equation = widgets.HBox([self.a, self.operation, self.b, widgets.Label("=")])
-        self.options = widgets.VBox(
-            [widgets.HBox([self.temperature, self.top_k]), widgets.HBox([self.length, self.seed])]
-        )
+        rows = (self.temperature, self.top_k), (self.length, self.seed)
+        self.options = widgets.VBox([widgets.HBox(row) for row in rows])
         asked = widgets.HBox([self.prompt, self.button])
         super().__init__([self.checkpoint, self.equation, asked, self.options])
-        self.operation.options = list(dict.fromkeys(config.data.operation for config in self.arithmetic().values()))
+        data = {name: load(path)[2].data for name, path in self.paths.items()}
+        self.operations = {name: each.operation for name, each in data.items() if each.task == "arithmetic"}
+        self.operation.options = list(dict.fromkeys(self.operations.values()))
         self.checkpoint.observe(lambda _: self.change_network(), "value")
         self.operation.observe(lambda _: self.change_operation(), "value")
         for number in (self.a, self.b):
@@ -94,10 +95,6 @@ class Sampler(Panel):
         self.button.on_click(lambda _: self.attempt(self.ask))
         self.task, self.following = "", False  # of the network that was asked last; are the numbers being set to it
         self.change_network()
-
-    def arithmetic(self) -> dict[str, RunConfig]:
-        configs = {name: load(path)[2] for name, path in self.paths.items()}
-        return {name: config for name, config in configs.items() if config.data.task == "arithmetic"}
 
     def change_network(self) -> None:
         """Show the controls of its task, and ask it."""
@@ -117,26 +114,24 @@ class Sampler(Panel):
 
     def change_operation(self) -> None:
         """Go to the first network that knows the operation, unless the chosen one does."""
-        knows = [name for name, config in self.arithmetic().items() if config.data.operation == self.operation.value]
+        knows = [name for name, operation in self.operations.items() if operation == self.operation.value]
         if self.checkpoint.value not in knows:
             self.checkpoint.value = knows[0]
 
     def compose(self) -> None:
         """Make the prompt of the numbers, and ask it if it is another."""
-        if self.following:
-            return
-        self.prompt.value = f"{self.a.value}{self.operation.value}{self.b.value}="
+        if not self.following:
+            self.prompt.value = f"{self.a.value}{self.operation.value}{self.b.value}="
 
     def ask(self) -> None:
         model, tokenizer, config = load(self.paths[self.checkpoint.value])
+        prompt = self.prompt.value
         if config.data.task != "arithmetic":
             options = {"temperature": self.temperature.value, "top_k": self.top_k.value or None}
-            tokens = stills.spell(
-                model, tokenizer, self.prompt.value, self.length.value, seed=self.seed.value, **options
-            )
-            self.show(marked(self.prompt.value, tokens))
+            tokens = stills.spell(model, tokenizer, prompt, self.length.value, seed=self.seed.value, **options)
+            self.show(marked(prompt, tokens))
         else:
-            a, b = equations.parse_equation(config.data, self.prompt.value)
+            a, b = equations.parse_equation(config.data, prompt)
             probabilities = answer_probabilities(model, tokenizer, config.data, a, b)
             told = equations.describe_answer(config, a, b, probabilities).partition("(then")[0]
             figure = stills.answer_picture(model, tokenizer, config, a, b)

@@ -49,10 +49,7 @@ def blocks(path: Path) -> Iterator[str]:
 
 def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
     """How often each piece occurs. END is cut out, and nothing is joined across END."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for document in text.split(END):
-            counts.update(PIECES.findall(document))
+    counts = Counter(piece for text in texts for document in text.split(END) for piece in PIECES.findall(document))
     return Counter({piece.encode(): n for piece, n in counts.items()})
 
 
@@ -133,6 +130,9 @@ class Separated:
 
     tokens: tuple[str, ...]
     begins: bool  # whether END stands between the documents of the training text, so that it can begin a sample
+
+    def __post_init__(self) -> None:  # from JSON tuples come as lists
+        self.__dict__.update({name: tuple(value) for name, value in vars(self).items() if isinstance(value, list)})
 
     @property
     def vocab_size(self) -> int:

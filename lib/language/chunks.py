@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lib.config import ModelConfig
 from lib.data import Batch
-from lib.language.windows import Windows
+from lib.language.corpora import Windows
 from lib.model import to_logits
 from lib.objective import EVAL_TOKENS, Objective, evaluating
 

@@ -1,7 +1,7 @@
 """Texts to learn a language from: found on the disk or fetched once, checked, and encoded once.
 
 A corpus is a folder of plain UTF-8 files below $DATA_DIR, or any file of one's own. Token ids are kept as uint16 or
-uint32 arrays in a cache, from which they are mapped into memory and never read whole.
+uint32 arrays in a cache, from which they are mapped into memory and never read whole. Training reads them in windows.
 """
 
 import hashlib
@@ -11,18 +11,20 @@ import math
 import os
 import tomllib
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from lib.config import DataConfig
-from lib.data import Dataset
+from lib.data import Batch, Dataset, Scoring
 from lib.language import bpe, gpt1, tokenizers
 from lib.language.tokenizers import BytePairTokenizer, Tokenizer
-from lib.language.windows import Windows
 from lib.support.errors import UserError, suggestion
 from lib.support.files import ROOT, write_atomically
 from lib.tokenizer import CharacterTokenizer
@@ -44,21 +46,57 @@ KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="ut
 CORPORA, VOCABULARIES = ({name: Corpus(**of) for name, of in KNOWN[k].items()} for k in ("corpora", "vocabularies"))
 
 
+@dataclass(frozen=True)
+class Windows:
+    """A long text in rows of `width` tokens that follow one another, each token scored; a Batch is made when asked.
+
+    `ids` (n,) may be mapped from a file: only the rows asked for are read.
+    """
+
+    ids: np.ndarray
+    width: int
+    n_evaluated: int  # rows that an evaluation looks at, spread evenly over all
+    device: torch.device | str = "cpu"
+
+    def __getitem__(self, rows: Tensor) -> Batch:
+        starts = rows.numpy()[:, None] * self.width
+        ids = torch.from_numpy(self.ids[starts + np.arange(self.width + 1)].astype(np.int64)).to(self.device)
+        return Batch(ids[:, :-1], ids[:, 1:], None)
+
+    def to(self, device: torch.device | str) -> "Windows":
+        return replace(self, device=device)
+
+    @property
+    def size(self) -> int:
+        return (len(self.ids) - 1) // self.width
+
+    @property
+    def scoring(self) -> Scoring:
+        return "all"
+
+    def parts(self, n_tokens: int) -> Iterator[Batch]:
+        """The evaluated rows, in pieces of at most `n_tokens` tokens, or of one row."""
+        chosen = torch.arange(self.n_evaluated) * self.size // self.n_evaluated
+        return (self[rows] for rows in chosen.split(max(1, n_tokens // self.width)))
+
+
 def files(name: str) -> dict[str, Path]:
     """The files of a corpus, or of a text file of one's own, by split.
 
     Raises UserError if there is no such corpus or file, it cannot be fetched, or its content is another.
     """
-    if name not in CORPORA:
-        path = Path(name)
-        if not path.is_file():
-            known = ", ".join(CORPORA)
-            what = "a folder" if path.is_dir() else "no such file"
-            allowed = f"one of {known}, or a text file{suggestion(name, CORPORA)}"
-            raise UserError(f"data.corpus = {name!r} ({what}): must be {allowed}")
-        return {"all": path}
-    corpus = CORPORA[name]
-    return {split: find(corpus, file, digest) for split, (file, digest) in corpus.files.items()}
+    if name in CORPORA:
+        return find_all(CORPORA[name])
+    path = Path(name)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        allowed = f"one of {', '.join(CORPORA)}, or a text file{suggestion(name, CORPORA)}"
+        raise UserError(f"data.corpus = {name!r} ({what}): must be {allowed}")
+    return {"all": path}
+
+
+def find_all(corpus: Corpus) -> dict[str, Path]:
+    return {split: find(corpus, name, digest) for split, (name, digest) in corpus.files.items()}
 
 
 def find(corpus: Corpus, name: str, digest: str) -> Path:
@@ -170,8 +208,7 @@ def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
     A vocabulary of characters holds those of `others` as well, so that every split can be encoded.
     """
     if config.tokenizer in VOCABULARIES:
-        vocabulary = VOCABULARIES[config.tokenizer]
-        found = {part: find(vocabulary, name, digest) for part, (name, digest) in vocabulary.files.items()}
+        found = find_all(VOCABULARIES[config.tokenizer])
         if config.tokenizer == "gpt1":
             return gpt1.load(found["ids"], found["merges"])
         return BytePairTokenizer.of(bpe.gpt2(found["merges"], found["ids"]))

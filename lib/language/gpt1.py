@@ -32,9 +32,6 @@ class GPT1Tokenizer(Separated):
     merges: tuple[str, ...] = field(repr=False)  # "a b", the first one first
     begins: bool = True
 
-    def __post_init__(self) -> None:
-        self.__dict__.update(tokens=tuple(self.tokens), merges=tuple(self.merges))  # from JSON they come as lists
-
     @cached_property
     def _bpe(self) -> BPE:
         ids = {token: index for index, token in enumerate(self.tokens)}

@@ -19,9 +19,6 @@ class BytePairTokenizer(bpe.Separated):
     tokens: tuple[str, ...]  # in the order of their ids, each byte as the character of its number (Latin-1)
     begins: bool = True
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", tuple(self.tokens))  # a list, when read from a file
-
     @classmethod
     def of(cls, tokens: list[bytes]) -> "BytePairTokenizer":
         return cls(tuple(token.decode("latin-1") for token in tokens))
@@ -33,9 +30,8 @@ class BytePairTokenizer(bpe.Separated):
     def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
         """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""
         bpe.check_special(text, special)
-        return self.encoding.encode(
-            text, allowed_special={bpe.END} if special == "token" else set(), disallowed_special=()
-        )
+        allowed = {bpe.END} if special == "token" else set()
+        return self.encoding.encode(text, allowed_special=allowed, disallowed_special=())
 
     def encode_documents(self, text: str) -> np.ndarray:
         """Token ids (n,) uint32 of documents, each with "<|endoftext|>" after it."""
