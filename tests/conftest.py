@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import checked_shapes  # noqa: F401  before anything of lib
+import hypothesis
 import matplotlib
 import pytest
 import torch
@@ -29,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DATA = Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None  # corpora, vocabularies
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("patient")
 
 # half a second: division mod 11
 TINY = RunConfig(
