@@ -34,5 +34,5 @@ def test_a_wrong_shape_or_type_is_refused(tokens: torch.Tensor) -> None:
 def test_a_wrong_result_is_refused(tokens: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
     monkeypatch.setattr(model, "states", lambda *_: torch.zeros(6, 9, model.config.d_model))
-    with pytest.raises(TypeCheckError, match="return value of lib.sampling.next_logits"):
+    with pytest.raises(TypeCheckError, match=r"return value of lib\.sampling\.next_logits"):
         next_logits(model, tokens)  # logits of all tokens, where those of the last one are promised
