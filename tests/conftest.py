@@ -50,12 +50,7 @@ POSITIONS = ("learned", "sinusoidal", "rope", "none")
 OPTIONS = [
     dict(zip(("norm", "norm_placement", "activation", "positions", "tied", "bias"), values, strict=True))
     for values in itertools.product(
-        ("layernorm", "rmsnorm", "none"),
-        ("pre", "post"),
-        ("gelu", "swiglu"),
-        POSITIONS,
-        (True, False),
-        (True, False),
+        ("layernorm", "rmsnorm", "none"), ("pre", "post"), ("gelu", "swiglu"), POSITIONS, (True, False), (True, False)
     )
 ]
 SOME = [*OPTIONS[::13], PAPER, {"output": "stablemax"}, {}]

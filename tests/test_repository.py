@@ -11,6 +11,9 @@ from conftest import NOTEBOOKS, ROOT
 from lib.experiments.catalogue import EXPERIMENTS
 
 
+COMMANDS = ("train", "inference", "report", "notebooks")
+
+
 def tracked(*patterns: str) -> list[Path]:
     call = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
     return [ROOT / name for name in call.stdout.split("\0") if name]
@@ -45,3 +48,20 @@ def test_requirements_are_lower_bounds_with_reasons() -> None:
 def test_each_row_of_the_results_names_an_experiment() -> None:
     rows = re.findall(r"\| `(\w+) --", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert len(rows) > 15 and set(rows) <= set(EXPERIMENTS)
+
+
+FIRST_READING = [path for path in sorted((ROOT / "lib").glob("*.py")) if path.stem not in COMMANDS]
+
+
+def n_lines(*paths: Path) -> int:
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def test_the_first_reading_stays_an_hour_long() -> None:
+    assert n_lines(*FIRST_READING) <= 1250
+    assert not [path.name for path in FIRST_READING if n_lines(path) > 260]
+    assert n_lines(ROOT / "lib" / "loop.py") <= 120
+
+
+def test_the_library_stays_within_its_size() -> None:
+    assert n_lines(*(ROOT / "lib").rglob("*.py")) <= 7264

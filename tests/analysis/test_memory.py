@@ -88,8 +88,7 @@ def test_the_peak_is_what_the_allocator_says(changes: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "matrices", "others"),
-    [("adam", 2, 2), ("adamw", 2, 2), ("muon", 1, 2), ("momentum", 1, 1), ("sgd", 0, 0)],
+    ("name", "matrices", "others"), [("adam", 2, 2), ("adamw", 2, 2), ("muon", 1, 2), ("momentum", 1, 1), ("sgd", 0, 0)]
 )
 def test_the_optimizers_state(name: str, matrices: int, others: int) -> None:
     """float32 numbers per learnable parameter, of the blocks' matrices and of the others, and Adam's step counters."""

@@ -79,10 +79,7 @@ def test_every_language_experiment_can_be_made(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        (
-            "lstm_vs_gpt_paper",
-            [34_107_392] * 4 + [38_372_352] * 4 + [36_208_640, 40_411_136, 45_460_224, 59_635_968],
-        ),
+        ("lstm_vs_gpt_paper", [34_107_392] * 4 + [38_372_352] * 4 + [36_208_640, 40_411_136, 45_460_224, 59_635_968]),
         ("tinystories_paper", [76_635_648, 76_635_648, 68_244_992, 86_072_832, 76_635_648]),
     ],
 )

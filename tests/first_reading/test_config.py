@@ -34,14 +34,7 @@ def test_override_equals_construction() -> None:
 
 def test_id_depends_on_every_field_and_on_nothing_else() -> None:
     base = RunConfig()
-    changes = {
-        "data.p": 113,
-        "model.norm": "rmsnorm",
-        "optim.lr": 2e-3,
-        "train.max_steps": 7,
-        "seed": 1,
-        **POWER,
-    }
+    changes = {"data.p": 113, "model.norm": "rmsnorm", "optim.lr": 2e-3, "train.max_steps": 7, "seed": 1, **POWER}
     ids = {base.override({name: value}).id for name, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1
     assert base.override({"optim.lr": 0.001}).id == base.id

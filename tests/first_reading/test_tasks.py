@@ -14,11 +14,7 @@ PRIMES = [3, 5, 7, 11, 13, 31, 97, 113]
 
 @settings(deadline=None)
 @given(
-    st.sampled_from(PRIMES[2:]),
-    st.sampled_from("+-/"),
-    st.floats(0.1, 0.7),
-    st.floats(0.05, 0.2),
-    st.integers(0, 99),
+    st.sampled_from(PRIMES[2:]), st.sampled_from("+-/"), st.floats(0.1, 0.7), st.floats(0.05, 0.2), st.integers(0, 99)
 )
 def test_splits_are_disjoint_complete_and_right(p: int, operation: str, train: float, val: float, seed: int) -> None:
     config = DataConfig(operation=operation, p=p, train_fraction=train, val_fraction=val, split_seed=seed)

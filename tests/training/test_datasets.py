@@ -40,11 +40,7 @@ def test_sequences_longer_than_the_context_are_refused() -> None:
     ids=lambda value: "" if isinstance(value, list) else " ".join(value),
 )
 def test_what_does_not_fit_a_corpus_is_one_line_before_anything_begins(
-    story: RunConfig,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, object],
-    words: list[str],
+    story: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("binary.txt").write_bytes(bytes(range(256)))

@@ -48,11 +48,7 @@ ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3, "data.vocab_size": 301}  # an 
     ids=["each with all weights", "each with a part", "each with a part, and computing blocks twice"],
 )
 def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
-    changes: dict[str, object],
-    ways: list[str],
-    story: RunConfig,
-    tmp_path: Path,
-    two_processes: Callable[..., None],
+    changes: dict[str, object], ways: list[str], story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
 ) -> None:
     base = story.override(changes | {"train.accumulation": 2, "train.prompt": "the cat"})
     configs = [base.override({"seed": seed}) for seed in range(3)]  # as add_sub_adam's, once all else is overridden
