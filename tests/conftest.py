@@ -63,6 +63,11 @@ STORY_TEXT = f"{bpe.END}\n".join(STORIES)
 SMALL_NETWORK = {"n_layers": 2, "n_heads": 2, "d_model": 16, "d_ff": 32, "d_hidden": 12, "context_length": 8}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that the workers end together; the others as they stand."""
+    items.sort(key=lambda item: max((-mark.args[0] for mark in item.iter_markers("slow") if mark.args), default=0))
+
+
 @pytest.fixture
 def tiny() -> RunConfig:
     """Division mod 11 in 60 steps, which take half a second."""
@@ -196,15 +201,6 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
 def options(config: RunConfig) -> list[str]:
     """The config as arguments of `python -m lib.train`."""
     return [f"--{name}={value}" for name, value in config.flat().items()]
-
-
-def execute(notebook: Path, output: Path, cwd: Path, python: str | Path = sys.executable) -> None:
-    """Runs a notebook through papermill, whatever it trains live cut to some steps."""
-    live = ["-p", "live_steps", "20"] if "live_steps" in notebook.read_text() else []
-    argv = [python, "-m", "papermill", notebook, output, "-k", "python3", *live]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    call = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert call.returncode == 0, call.stderr[-3000:]
 
 
 def copy_of_project(folder: Path) -> Path:

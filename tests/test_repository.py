@@ -10,7 +10,6 @@ from conftest import NOTEBOOKS, ROOT
 
 from lib.experiments.catalogue import EXPERIMENTS
 
-
 COMMANDS = ("train", "inference", "report", "notebooks")
 
 
@@ -42,7 +41,7 @@ def test_links_resolve(path: Path) -> None:
 
 def test_requirements_are_lower_bounds_with_reasons() -> None:
     for line in (ROOT / "requirements.txt").read_text().splitlines():
-        assert line.startswith("#") or re.fullmatch(r"[a-z-]+>=[\d.]+ +# .+", line), line
+        assert line.startswith("#") or re.fullmatch(r"[a-z0-9-]+>=[\d.]+ +# .+", line), line
 
 
 def test_each_row_of_the_results_names_an_experiment() -> None:
