@@ -11,16 +11,21 @@ from conftest import ROOT
 from lib import inference
 
 
-def test_command_line(command, memorized: Path, division: Path) -> None:
+def test_the_command_samples(command, memorized: Path) -> None:
     said = command("lib.inference", memorized)
-    assert (said.stdout, said.returncode) == ("I love machine learning\n", 0)
-    assert command("lib.inference", memorized / "model.safetensors", 6).stdout == "I love\n"
-    said = command("lib.inference", division, "--prompt", "12/5=")
-    assert said.stdout.startswith("12/5=80   P ") and "right, " in said.stdout  # 80·5 = 400 = 4·97 + 12
-    assert command("lib.inference", memorized, "--prompt", "I love", 8).stdout == "I love machine\n"
-    assert command("lib.inference", memorized, 0).returncode != 0
-    said = command("lib.inference", division, "--seed", 0)
-    assert len(said.stdout.splitlines()) == inference.DEFAULT_EQUATIONS
+    assert (said.stdout, said.stderr, said.returncode) == ("I love machine learning\n", "", 0)
+
+
+def test_samples_and_answers(memorized: Path, division: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*args: object) -> str:
+        assert inference.main(list(map(str, args))) == 0
+        return capsys.readouterr().out
+
+    assert said(memorized / "model.safetensors", 6) == "I love\n"
+    answer = said(division, "--prompt", "12/5=")
+    assert answer.startswith("12/5=80   P ") and "right, " in answer  # 80·5 = 400 = 4·97 + 12
+    assert said(memorized, "--prompt", "I love", 8) == "I love machine\n"
+    assert len(said(division, "--seed", 0).splitlines()) == inference.DEFAULT_EQUATIONS
 
 
 def test_command_line_errors(
