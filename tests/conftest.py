@@ -78,16 +78,7 @@ def tiny() -> RunConfig:
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """A run on a small text of one's own; nothing is cached outside of the test's folder."""
     monkeypatch.setattr(corpora, "CACHE", tmp_path / "cache")
-    (tmp_path / "story.txt").write_text(STORY_TEXT)
-    return RunConfig(
-        data=DataConfig(
-            **{"task": "corpus", "corpus": str(tmp_path / "story.txt"), "tokenizer": "bpe", "vocab_size": 300},
-            **{"window": 8, "eval_tokens": 160},
-        ),
-        model=ModelConfig(**SMALL_NETWORK),
-        optim=OptimConfig(lr=1e-2, clip=1.0),
-        train=TrainConfig(batch_size=8, max_steps=12, eval_every=4, eval_growth=1),
-    )
+    return story_in(tmp_path)
 
 
 @pytest.fixture
@@ -134,6 +125,20 @@ def made_up(folder: Path, tiny: RunConfig, seed: int, t_fit: int | None, t_grok:
     summary |= {"t_fit": t_fit, "t_grok": t_grok, "steps": 100, "test_acc": test_acc}
     (folder / str(seed) / "summary.json").write_text(json.dumps(summary))
     return Run(folder / str(seed))
+
+
+def story_in(folder: Path) -> RunConfig:
+    """A run of a second on STORY_TEXT, which is written into the folder."""
+    (folder / "story.txt").write_text(STORY_TEXT)
+    return RunConfig(
+        data=DataConfig(
+            **{"task": "corpus", "corpus": str(folder / "story.txt"), "tokenizer": "bpe", "vocab_size": 300},
+            **{"window": 8, "eval_tokens": 160},
+        ),
+        model=ModelConfig(**SMALL_NETWORK),
+        optim=OptimConfig(lr=1e-2, clip=1.0),
+        train=TrainConfig(batch_size=8, max_steps=12, eval_every=4, eval_growth=1),
+    )
 
 
 def build(**options: object) -> Transformer:

@@ -4,51 +4,46 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Stop, stop_at, weights
+from conftest import ROOT, Stop, stop_at, story_in, weights
 
 from lib.config import RunConfig
 from lib.runs.run import Run
 from lib.runs.stored import find, train_all
 from lib.support.errors import UserError
 from lib.support.files import write_json
+from lib.training.folder import read_config
 from lib.training.trainer import train
 
 
-@pytest.fixture
-def two_processes(story: RunConfig, tmp_path: Path) -> Callable[..., None]:
-    """Runs `python ARGS…` in two processes with gloo, on a copy of the library, whose cache is then the copy's."""
-    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
-
-    def call(*args: object) -> None:
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)}
-        argv = [*launch, *map(str, args)]
-        done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-
-    return call
+def two_processes(folder: Path, *args: object) -> None:
+    """Runs `python ARGS…` in two processes with gloo, in a folder, on a copy of the library, whose cache lies there."""
+    shutil.copytree(ROOT / "lib", folder / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
+    argv = [*launch, *map(str, args)]
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3, "data.vocab_size": 301}  # an odd number of rows to share
 
 
+@pytest.mark.slow(15)
 @pytest.mark.parametrize(
     ("changes", "ways"),
     [
         ({"optim.name": "momentum", "optim.lr": 0.1}, []),
-        (ADAMW, ["--shard"]),
         (ADAMW | {"model.tied": False, "train.activation_checkpointing": True}, ["--shard"]),
     ],
-    ids=["each with all weights", "each with a part", "each with a part, and computing blocks twice"],
+    ids=["each with all weights", "each with a part, and computing blocks twice"],
 )
 def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
-    changes: dict[str, object], ways: list[str], story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
+    changes: dict[str, object], ways: list[str], story: RunConfig, tmp_path: Path
 ) -> None:
     base = story.override(changes | {"train.accumulation": 2, "train.prompt": "the cat"})
     configs = [base.override({"seed": seed}) for seed in range(3)]  # as add_sub_adam's, once all else is overridden
@@ -60,7 +55,7 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
         train(configs[1], begun, show=stop_at(4))
     shutil.copytree(tmp_path / "alone" / stored.name, stored)
     options = [f"--{name}={value}" for name, value in base.flat().items() if name != "seed"]
-    two_processes("-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, *ways)
+    two_processes(tmp_path, "-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, *ways)
     assert sorted(place.iterdir()) == sorted([fresh, begun, stored])
     assert "resumed at step 4" in Run(begun).log and "resumed" not in Run(fresh).log
     assert f"2 processes, each with {'a shard' if ways else 'all'} of the weights" in Run(fresh).log
@@ -74,55 +69,49 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
     assert weights(stored) == weights(tmp_path / "alone" / stored.name)
 
 
-SHARDED = """
-from pathlib import Path
-from lib.language.networks import n_params
-from lib.training import distributed
-from lib.training.datasets import load_data
-from lib.training.folder import read_config
-from lib.training.trainer import Trainer
-
-def share(tensors):
-    return sum(x.to_local().numel() for x in tensors) / n_params(trainer.model)
-
-with distributed.group("cpu"):
-    config = read_config(Path("config.json"))
-    for precision in ("bfloat16", "float32"):
-        folder = Path(f"{precision}-{distributed.rank()}")
-        folder.mkdir()
-        changed = config.override({"train.precision": precision})
-        trainer = Trainer(changed, load_data(changed), folder, shard=True)
-        seen = []
-        trainer.model.blocks[0].feed_forward.up.register_forward_pre_hook(lambda up, _: seen.append(up.weight.dtype))
-        trainer.loop.evaluate()
-        for _ in range(4):
-            trainer.loop.take_step()
-        trainer.loop.evaluate()
-        assert {str(dtype) for dtype in seen} == {f"torch.{precision}"}
-        weights = list(trainer.model.parameters())
-        [adamw] = trainer.optimizer.parts
-        moments = [[adamw.state[w][name] for w in weights] for name in ("exp_avg", "exp_avg_sq")]
-        for kept in (weights, [w.grad for w in weights], *moments):
-            assert 0.4 < share(kept) < 0.6
-"""
+@pytest.fixture(scope="module")
+def done_in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which in_two_processes.py did what it does, once for the tests below."""
+    folder = tmp_path_factory.mktemp("two")
+    base = story_in(folder)
+    write_json(folder / "sharded.json", base.override(ADAMW | {"train.prompt": "the cat"}).to_dict())
+    write_json(folder / "dropout.json", base.override({"model.dropout": 0.2}).to_dict())
+    two_processes(folder, Path(__file__).with_name("in_two_processes.py"))
+    return folder
 
 
+@pytest.mark.slow(25)
+@pytest.mark.xdist_group("two processes")
 def test_a_sharding_process_keeps_half_of_the_weights_gradients_and_moments_and_saves_them_whole(
-    story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
+    story: RunConfig, tmp_path: Path, done_in_two_processes: Path
 ) -> None:
-    config = story.override(ADAMW | {"train.prompt": "the cat"})
-    write_json(tmp_path / "config.json", config.to_dict())
-    (tmp_path / "sharded.py").write_text(SHARDED)
-    two_processes("sharded.py")
-    assert not (tmp_path / "float32-1" / "state.pt").exists(), "the first process writes"
-    train(config, tmp_path / "float32-0")
+    folder = done_in_two_processes
+    config = read_config(folder / "sharded.json")
+    assert not (folder / "float32-1" / "state.pt").exists(), "the first process writes"
     train(config, tmp_path / "alone")
-    train(config.override({"train.precision": "bfloat16"}), tmp_path / "bfloat16-0")
-    went_on, alone, rounded = (Run(tmp_path / name) for name in ("float32-0", "alone", "bfloat16-0"))
+    train(config, folder / "float32-0")
+    train(config.override({"train.precision": "bfloat16"}), folder / "bfloat16-0")
+    alone, went_on, rounded = map(Run, (tmp_path / "alone", folder / "float32-0", folder / "bfloat16-0"))
     assert "resumed at step 4" in went_on.log and "resumed at step 4" in rounded.log
     for column in ("train_loss", "val_loss", "weight_norm"):
         assert went_on.metrics[column] == pytest.approx(alone.metrics[column], rel=1e-6)
         assert rounded.metrics[column] == pytest.approx(alone.metrics[column], rel=1e-2)
+
+
+@pytest.mark.slow(1)
+@pytest.mark.xdist_group("two processes")
+@pytest.mark.parametrize("shard", [False, True], ids=["each with all weights", "each with a part"])
+def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop(
+    shard: bool, done_in_two_processes: Path
+) -> None:
+    folder = done_in_two_processes / f"shard-{shard}"
+    config = read_config(done_in_two_processes / "dropout.json")
+    assert not (folder / "x").exists(), "both runs are in the archive"
+    whole, parts = find("x", config, folder), Run(folder / "parts")
+    assert "resumed at step 4" in parts.log
+    for column in set(whole.metrics) - {"time_s"}:
+        np.testing.assert_array_equal(parts.metrics[column], whole.metrics[column])
+    assert Run(folder / "diverged").diverged_at == 6
 
 
 @pytest.mark.parametrize(
@@ -144,52 +133,3 @@ def test_what_cannot_be_sharded_is_one_line_before_anything_begins(
         train_all({"x": [story, story.override(changes)]}, root=tmp_path, shard=True)
     assert str(error.value) == words
     assert not (tmp_path / "x").exists()
-
-
-TOGETHER = """
-from pathlib import Path
-from lib.runs import stored
-from lib.training import distributed
-from lib.training.distributed import SharedLoop
-from lib.training.folder import read_config
-from lib.training.trainer import train
-
-def stop(row):
-    if row["step"] == 4:
-        raise KeyError
-
-def overflow_in_the_second(loop):
-    take_step(loop)
-    if distributed.rank() == 1 and loop.step == 6:
-        loop.losses[-1] = loop.losses[-1] + float("inf")
-
-with distributed.group("cpu"):
-    config = read_config(Path("config.json"))
-    configs = [config, config.override({"seed": 1})]
-    stored.SWEEP = 1
-    stored.train_all({"x": configs}, root=Path(), shard=SHARD)
-    print([stored.stored("x", config, Path()).path for config in configs])
-    try:
-        train(config, Path("parts"), show=stop, shard=SHARD)
-    except KeyError:
-        distributed.barrier()
-    train(config, Path("parts"), shard=SHARD)
-    take_step, SharedLoop.take_step = SharedLoop.take_step, overflow_in_the_second
-    train(config, Path("diverged"), shard=SHARD)
-"""
-
-
-@pytest.mark.parametrize("shard", [False, True], ids=["each with all weights", "each with a part"])
-def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop(
-    shard: bool, story: RunConfig, tmp_path: Path, two_processes: Callable[..., None]
-) -> None:
-    config = story.override({"model.dropout": 0.2})
-    write_json(tmp_path / "config.json", config.to_dict())
-    (tmp_path / "together.py").write_text(TOGETHER.replace("SHARD", str(shard)))
-    two_processes("together.py")
-    assert not (tmp_path / "x").exists()
-    whole, parts = find("x", config, tmp_path), Run(tmp_path / "parts")
-    assert "resumed at step 4" in parts.log
-    for column in set(whole.metrics) - {"time_s"}:
-        np.testing.assert_array_equal(parts.metrics[column], whole.metrics[column])
-    assert Run(tmp_path / "diverged").diverged_at == 6
