@@ -41,7 +41,7 @@ TINY = RunConfig(
     optim=OptimConfig(lr=1e-2),
     train=TrainConfig(batch_size=16, max_steps=60, eval_every=10, eval_growth=1),
 )
-LONGER = {"train.max_steps": 1200, "train.eval_every": 20, "model.dropout": 0.1, "data.p": 13}  # seconds, to be cut off
+LONGER = {"train.max_steps": 600, "train.eval_every": 20, "model.dropout": 0.1, "data.p": 13}  # seconds, to be cut off
 
 # a transformer with few tokens, and options that together meet every branch of its code
 VOCAB = 15

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from lib.config import RunConfig
 from lib.figures import ablation as ablation_figures
@@ -13,24 +14,32 @@ from lib.runs.run import Run
 from lib.training.trainer import train
 
 
+def marks(axes: Axes) -> dict[str, int]:
+    """How many there are of each kind of mark."""
+    return {
+        marks.get_label(): len(marks.get_offsets())
+        for marks in axes.collections
+        if marks.get_label() in ablation_figures.MARKS
+    }
+
+
 def test_every_run_has_its_mark(cell: list[Run]) -> None:
     style()
     cells = {"all": cell, "none": cell[2:]}
     figure = ablation_figures.factor(cells, "made up")
-    marks = [line.get_marker() for line in figure.axes[1].lines]
-    assert marks.count(">") == 4 and marks.count("o") == 3 + 2 + 1  # T_fit three times and once, T_grok twice
+    assert marks(figure.axes[1]) == {"T_fit": 3 + 1, "T_grok (bar: median)": 2, "not by then": 2 + 2}
     assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["all", "none"]
     both = ablation_figures.factor(cells, "made up", {"all": cell}).axes[1]
     assert [text.get_text() for text in both.get_yticklabels()] == ["all", "none", "all, 2 layers"]
-    assert [line.get_marker() for line in both.lines].count(">") == 4 + 2
+    assert marks(both)["not by then"] == 4 + 2
 
 
 def test_the_summary_has_a_panel_for_each_network(cell: list[Run]) -> None:
-    one = {"": {"baseline": cell}, "factor": {"all": cell, "none": cell[2:]}}
-    two = {"": {"baseline": cell[:2]}, "factor": {"all": cell, "other": cell[2:]}}
+    one = {"baseline": {"baseline": cell}, "factor": {"all": cell, "none": cell[2:]}}
+    two = {"baseline": {"baseline": cell[:2]}, "factor": {"all": cell, "other": cell[2:]}}
     figure = ablation_figures.summary({"one": one, "two": two})
     for axes, censored_runs, median in zip(figure.axes, (2 + 2 + 2, 2 + 2), (40, 20), strict=True):
-        assert [line.get_marker() for line in axes.lines].count(">") == censored_runs
+        assert marks(axes)["not by then"] == censored_runs
         assert axes.lines[-1].get_xdata()[0] == median  # the baseline's, all the way down
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["baseline", "all", "none", "other"]
 
@@ -62,5 +71,6 @@ def test_figure_one_has_a_column_per_setting(cell: list[Run]) -> None:
     paper, starter = figure_one.COLORS
     figure = figure_one.curves({"(a)": {paper: cell[2:]}, "(b)": {paper: cell[:2], starter: cell}})
     assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["(a)", "(b)"] and len(figure.axes) == 6
-    marks = [[line.get_marker() for line in axes.lines].count("o") for axes in figure.axes[:2]]
-    assert marks == [1, 2 + 2 + 3 + 2]  # T_fit and T_grok of those that get there
+    marked = [[line.get_xdata() for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes[:2]]
+    reached = [int(np.isfinite(np.concatenate(steps)).sum()) for steps in marked]
+    assert reached == [1, 2 + 2 + 3 + 2]  # T_fit and T_grok of those that get there

@@ -1,11 +1,13 @@
 """The widgets without a browser: what each control does, what is shown, and what wrong input says."""
 
 import html
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from conftest import TINY
+from conftest import TINY, weights
 
 from lib.analysis.equations import describe_answer, right_answer
 from lib.config import RunConfig
@@ -14,6 +16,7 @@ from lib.figures import stills
 from lib.figures.stills import spell
 from lib.figures.widgets import LiveTraining, Sampler, Scrubber, marked
 from lib.runs.run import Run
+from lib.runs.stored import run_all
 from lib.sampling import answer_probabilities, sample
 from lib.support.errors import UserError
 from lib.training.folder import read_metrics
@@ -178,6 +181,7 @@ def finished(widget: LiveTraining) -> bool:
     return not widget.running and not widget.follower.is_alive()
 
 
+@pytest.mark.slow(9)
 def test_training_starts_stops_and_goes_on(tmp_path: Path) -> None:
     config: RunConfig = TINY.override({"train.max_steps": 1000, "train.eval_every": 50})
     widget = LiveTraining(config)
@@ -194,20 +198,25 @@ def test_training_starts_stops_and_goes_on(tmp_path: Path) -> None:
     widget.button.click()
     wait_for(lambda: finished(widget))
     assert widget.message.value.startswith("done: 1,000 steps, T_fit") and widget.button.disabled
-    train(config, tmp_path)
-    assert (widget.folder / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+    [whole] = run_all("whole", [config], root=tmp_path)
+    assert weights(widget.folder) == weights(whole.path)
 
 
-def test_a_click_as_it_ends_trains_nothing_twice() -> None:
+@pytest.mark.slow(3)
+def test_a_click_as_it_ends_trains_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("lib.figures.widgets.time", SimpleNamespace(sleep=lambda _: go_on.wait()))
     widget = LiveTraining(TINY.override({"train.max_steps": 10}))
     widget.button.click()
     wait_for(lambda: not widget.running)
     process = widget.process
     widget.button.click()  # the button has not been told yet
+    go_on.set()
     wait_for(lambda: finished(widget))
     assert widget.process is process and widget.message.value.startswith("done: 10 steps")
 
 
+@pytest.mark.slow(3)
 def test_divergence_is_told() -> None:
     changes = {"optim.name": "sgd", "optim.lr": 1e30, "model.norm": "none", "train.max_steps": 20}
     widget = LiveTraining(TINY.override(changes))
@@ -216,6 +225,7 @@ def test_divergence_is_told() -> None:
     assert "is not finite" in widget.message.value and widget.button.disabled
 
 
+@pytest.mark.slow(3)
 def test_a_new_one_stops_the_one_before() -> None:
     first = LiveTraining(TINY.override({"train.max_steps": 10**6}))
     first.button.click()
@@ -225,6 +235,7 @@ def test_a_new_one_stops_the_one_before() -> None:
     assert first.message.value.startswith("stopped")
 
 
+@pytest.mark.slow(2)
 def test_training_that_cannot_begin_says_why() -> None:
     widget = LiveTraining(TINY.override({"model.context_length": 2}))
     widget.button.click()

@@ -19,6 +19,7 @@ def test_a_sweep_is_packed_and_opens_like_folders(
     configs = [tiny.override({"train.max_steps": 10, "seed": seed}) for seed in range(3)]
     folders = run_all("x", configs[:2], root=tmp_path / "folders")
     monkeypatch.setattr("lib.runs.stored.SWEEP", 1)
+    monkeypatch.setattr("lib.runs.stored.CHECKPOINTS", tmp_path)  # only there archives are made
     run_all("x", configs[:2], root=tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.name != "folders"] == ["x.zip"]
     packed = (tmp_path / "x.zip").read_bytes()

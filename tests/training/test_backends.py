@@ -244,6 +244,7 @@ def test_what_back_ends_wrote_stays_beside_a_sweeps_archive(
 ) -> None:
     config = tiny.override({"train.max_steps": 10})
     monkeypatch.setattr("lib.runs.stored.SWEEP", 0)
+    monkeypatch.setattr("lib.runs.stored.CHECKPOINTS", tmp_path)  # only there archives are made
     for fresh in (False, True):
         run_all("x", [config], root=tmp_path, backends=["tensorboard"], fresh=fresh)
         assert not any("tensorboard" in name for name in zipfile.ZipFile(tmp_path / "x.zip").namelist())
