@@ -51,7 +51,7 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     right.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     right.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=3, handlelength=1)
     place = {"transform": right.get_yaxis_transform(), "clip_on": False}
-    right.scatter([-0.05] * len(cells), range(len(cells)), 80, colors, "_", lw=1.3, **place)  # as a legend's lines
+    right.scatter([-0.05] * len(cells), range(len(cells)), 80, colors, marker="_", lw=1.3, **place)  # as a legend's lines
     right.tick_params(axis="y", length=0, pad=14)
     return figure
 
