@@ -16,8 +16,9 @@ if __name__ == "__main__":
 import torch
 
 from lib.config import RunConfig
+from lib.experiments.arithmetic import MEMORIZE
 from lib.experiments.language import GPT2, TINYSTORIES, WIKITEXT, experiment
-from lib.experiments.presets import ADD_SUB, CHARACTERS, DIVISION, DIVISION_POWER, MEMORIZE
+from lib.experiments.presets import ADD_SUB, CHARACTERS, DIVISION, DIVISION_POWER
 from lib.language import corpora
 from lib.training.datasets import load_data
 from lib.training.trainer import Trainer
