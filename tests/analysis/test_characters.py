@@ -91,8 +91,3 @@ def test_purity_of_neurons() -> None:
     two = np.cos(3 * la) + np.cos(5 * lb)
     frequency, share = characters.purity(np.stack([one, two], -1))
     assert frequency.tolist() == [3, 3] and share == pytest.approx([1, 0.5])
-
-
-def test_cross_entropy() -> None:
-    logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
-    assert characters.cross_entropy(logits + 1000, np.array([0, 2])) == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2)

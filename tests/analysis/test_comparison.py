@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from lib import tasks
 from lib.analysis import comparison
-from lib.config import RunConfig
+from lib.config import DataConfig, RunConfig
 from lib.language import corpora
 from lib.runs.run import Run
 from lib.training.trainer import train
@@ -60,3 +62,11 @@ def test_the_lowest_median_is_chosen(runs: list[Run]) -> None:
 def test_ranges_are_written_once_if_they_are_points() -> None:
     assert comparison.ranged([80.11, 80.11, 80.11]) == "80.1"
     assert comparison.ranged([1080.1, 79.0, 1100.0]) == "1,080.1 (79.0–1,100.0)"
+
+
+def test_loss_floor_is_the_entropy_that_the_context_leaves() -> None:
+    whole = tasks.load_sentence(DataConfig(task="text", text="abab")).splits["train"]
+    assert comparison.loss_floor(whole) == 0
+    # <bos> a b a b <eos>: of the five predictions, a is followed by b twice, b once by a and once by <eos>
+    pairs = tasks.load_sentence(DataConfig(task="text", text="abab", window=1)).splits["train"]
+    assert comparison.loss_floor(pairs) == pytest.approx(2 * torch.log(torch.tensor(2.0)).item() / 5)

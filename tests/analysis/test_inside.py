@@ -1,5 +1,7 @@
 """Looking into networks: trained ones against the model itself, made-up ones against what was put in."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,12 @@ from lib import tasks
 from lib.analysis import characters, inside
 from lib.analysis.inside import Inside
 from lib.config import RunConfig
+from lib.experiments import ablation
 from lib.figures import inside as figures
 from lib.figures.style import style
 from lib.model import Transformer
 from lib.runs.run import Run
+from lib.runs.stored import stored
 from lib.support.errors import UserError
 from lib.tokenizer import NumberTokenizer
 from lib.training.trainer import train
@@ -113,9 +117,11 @@ def test_progress_of_a_run_that_kept_its_weights(division: RunConfig, tmp_path: 
     rounded, exact = load_weights(run.snapshots[60])[0], run.load()[0]
     for p, q in zip(rounded.parameters(), exact.parameters(), strict=True):
         assert p.dtype == torch.float32 and torch.allclose(p, q, rtol=1e-3, atol=1e-6)
-    progress = inside.progress(run.snapshots)
+    progress = inside.progress(run)
     assert list(progress) == list(run.snapshots)
     seen = inside.look(*run.load())
+    spectrum = inside.difference_spectrum(run)
+    assert spectrum == pytest.approx(characters.difference_spectrum(seen.logits))
     for name, loss in inside.losses(seen).items():
         assert progress[60][name] == pytest.approx(loss, rel=1e-2)  # the weights on the way are rounded
     assert progress[60]["train"] == pytest.approx(run.metrics["train_loss"][-1], rel=0.1)  # but for a = 0
@@ -125,6 +131,33 @@ def test_progress_of_a_run_that_kept_its_weights(division: RunConfig, tmp_path: 
     assert len(figure.axes) == 4 and list(figure.axes[0].lines[0].get_xdata()) == list(run.snapshots)
     heads = figures.attention_while_learning(progress, marks).axes
     assert len(heads) == division.model.n_heads and heads[0].lines[2].get_ydata()[-1] == progress[60]["attention"][0][2]
+
+
+def test_what_was_measured_is_kept_where_the_weights_are_not(division: RunConfig, tmp_path: Path) -> None:
+    train(division.override({"train.keep_weights": True}), tmp_path)
+    first = Run(tmp_path)
+    told, spectrum = inside.progress(first), inside.difference_spectrum(first)
+    shutil.rmtree(tmp_path / "weights")
+    (tmp_path / "model.safetensors").unlink()
+    again = Run(tmp_path)
+    assert inside.progress(again) == told and (inside.difference_spectrum(again) == spectrum).all()
+    (tmp_path / "inside.json").unlink()
+    for measure in (inside.progress, inside.difference_spectrum):
+        with pytest.raises(UserError, match="keeps no weights"):
+            measure(Run(tmp_path))
+
+
+def test_what_is_kept_beside_the_committed_run_is_what_its_weights_give() -> None:
+    run = stored("mechanism", ablation.mechanism()[0])
+    kept = json.loads((run.path / "inside.json").read_text())
+    seen = inside.look(*run.load())
+    # the table was made of float32 weights, and those committed are rounded to float16, with 11 binary digits
+    assert kept["spectrum"] == pytest.approx(characters.difference_spectrum(seen.logits).tolist(), abs=1e-3)
+    step = max(run.snapshots)
+    now = inside.moment(inside.look(*load_weights(run.snapshots[step])))
+    assert {name: now[name] for name in ("train", "unseen", "gini")} == pytest.approx(
+        {name: kept["progress"][str(step)][name] for name in ("train", "unseen", "gini")}, rel=1e-3, abs=1e-7
+    )  # a mean of float32 losses is exact to 1e-7
 
 
 def test_where_a_measure_falls_below_a_level() -> None:
@@ -168,10 +201,12 @@ def test_networks_that_cannot_be_looked_into(changes: dict[str, str], message: s
 
 def test_pictures(seen: Inside, division: RunConfig) -> None:
     style()
-    table = figures.tables(division.data).axes[1].images[0].get_array()
+    table = figures.tables(division.data).axes[1].collections[0].get_array()
     assert (table == seen.right_answers).all()
     assert len(figures.spectra(seen).axes[0].patches) == N // 2
     assert len(figures.circles({"one": seen, "two": seen}, [1, 6]).axes) == 4
     assert len(figures.attention({"tiny": seen}).axes) == 2 and len(figures.neurons({"tiny": seen}).axes[0].lines) == 3
-    assert figures.seeds_frequencies({3: seen, 5: seen}).axes[0].images[0].get_array().shape == (2, N // 2)
+    assert figures.seeds_frequencies(dict.fromkeys((3, 5), np.ones(N // 2))).axes[0].collections[
+        0
+    ].get_array().shape == (2, N // 2)
     assert figures.logit_waves(seen).axes[0].lines[0].get_ydata().size == N

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from lib.config import RunConfig
 from lib.runs import archive
@@ -43,6 +44,24 @@ def test_a_sweep_is_packed_and_opens_like_folders(
         grown.writestr(f"{configs[0].id}/mark.txt", "of the old run")
     run_all("x", configs, fresh=True, root=tmp_path)
     assert not (find("x", configs[0], tmp_path).path / "mark.txt").exists()
+
+
+def test_the_projects_runs_with_weights_stay_folders_and_their_weights_become_half(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, other = (tiny.override({"train.max_steps": 10, "seed": seed}) for seed in range(2))
+    [exact] = run_all("x", [asked], root=tmp_path / "elsewhere")  # where runs stay as they are
+    monkeypatch.setattr("lib.runs.stored.SWEEP", 1)
+    monkeypatch.setattr("lib.runs.stored.CHECKPOINTS", tmp_path)
+    monkeypatch.setattr("lib.runs.stored.WITH_WEIGHTS", {"x": [asked]})
+    rounded, packed = run_all("x", [asked, other], root=tmp_path)
+    assert rounded.path == tmp_path / "x" / asked.id and packed.path.parent.name == "x.zip"
+    assert [path.name for path in (tmp_path / "x").iterdir()] == [asked.id]
+    sizes = [(run.path / "model.safetensors").stat().st_size for run in (exact, rounded)]
+    n_params = exact.summary["n_params"]
+    assert sizes[0] - sizes[1] == pytest.approx(2 * n_params, abs=64), "two bytes of four for each"
+    for p, q in zip(exact.load()[0].parameters(), rounded.load()[0].parameters(), strict=True):
+        assert q.dtype == torch.float32 and torch.equal(p.half().float(), q)
 
 
 def test_an_archive_that_is_cut_off_loses_nothing(
