@@ -9,9 +9,9 @@ import time
 import torch
 
 from lib.config import ModelConfig
-from lib.inference import next_logits
-from lib.machine import keep_freed_memory
 from lib.model import Transformer
+from lib.sampling import next_logits
+from lib.support.machine import keep_freed_memory
 
 ROUNDS, TOKENS, VOCAB = 3, 512, 2048
 CONFIG = ModelConfig(n_layers=4, n_heads=4, d_model=128, d_ff=512, context_length=TOKENS)

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from lib import fast, presets
 from lib.data import IGNORE, Batch, batch_rows
-from lib.datasets import load_data
-from lib.evaluate import evaluate
-from lib.machine import keep_freed_memory
+from lib.experiments import presets
 from lib.model import Transformer
 from lib.optim import Optimizer
+from lib.support.machine import keep_freed_memory
+from lib.training.datasets import load_data
+from lib.training.prefixes import find_prefixes, logits_of_scored
+from lib.training.trainer import make_objective
 
 ROUNDS, WARM_UP = 30, 5
 CONFIG = presets.DIVISION
@@ -44,7 +45,7 @@ def last(model: Transformer, batch: Batch) -> Tensor:
 
 
 def shared(model: Transformer, batch: Batch) -> Tensor:
-    return F.cross_entropy(fast.logits_of_scored(model, batch.tokens, batch.targets != IGNORE), batch.targets[:, -1])
+    return F.cross_entropy(logits_of_scored(model, batch.tokens, batch.targets != IGNORE), batch.targets[:, -1])
 
 
 def rounded(model: Transformer, batch: Batch) -> Tensor:
@@ -107,11 +108,12 @@ def parts(stepper: Stepper) -> None:
         print(f"  {name:36} {seconds * 1e3:6.1f} ms   {seconds / total:4.0%}")
     batch = stepper.data.splits["train"][: CONFIG.train.batch_size]
     scored = batch.targets != IGNORE
+    objective = make_objective(stepper.model, stepper.data, CONFIG.train)
     stepper.seconds.clear()
     for _ in range(ROUNDS):
-        stepper.timed("prefixes", lambda: fast.find_prefixes(batch.tokens, scored, stepper.data.tokenizer.vocab_size))
+        stepper.timed("prefixes", lambda: find_prefixes(batch.tokens, scored, stepper.data.tokenizer.vocab_size))
         for name, split in stepper.data.splits.items():
-            stepper.timed(name, lambda split=split: evaluate(stepper.model, split, "last"))
+            stepper.timed(name, lambda split=split: objective.evaluate(split))
     medians = stepper.medians()
     prefixes = medians.pop("prefixes")
     print(f"  {'(of it finding the prefixes':36} {prefixes * 1e3:6.1f} ms   {prefixes / total:4.0%})")

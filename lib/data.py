@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -87,7 +87,7 @@ class Dataset:
     splits: Mapping[str, Any]  # "train", perhaps "val" and "test": each a Batch, or rows of a corpus with its methods
     facts: dict[str, Any] = field(default_factory=dict)  # what the summary tells of a corpus
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Dataset":
         return replace(self, splits={name: split.to(device) for name, split in self.splits.items()})
 
     @property

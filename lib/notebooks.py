@@ -8,7 +8,6 @@ import base64
 import io
 import os
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -34,12 +33,9 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     kept = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    count = 0
     for cell in kept:
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
-        if cell.cell_type != "code":
-            continue
-        count += 1
+    for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), 1):
         cell.execution_count = count
         cell.outputs = merge_streams([out for out in cell.outputs if lasts(out)])
         for out in cell.outputs:
@@ -78,24 +74,12 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook from its own folder, as Jupyter does, and return it normalised.
-
-    Raises UserError if a cell fails or is never reached.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / path.name
-        try:
-            papermill.execute_notebook(
-                str(path),
-                str(output),
-                kernel_name="python3",
-                cwd=str(path.parent),
-                progress_bar=False,
-                config=ENCRYPTED,
-            )
-        except papermill.PapermillExecutionError as error:
-            raise UserError(f"{path.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-        notebook = nbformat.read(output, as_version=4)
+    """A notebook run from its own folder, and normalised. Raises UserError if a cell fails or is never reached."""
+    options = {"kernel_name": "python3", "progress_bar": False, "config": ENCRYPTED}
+    try:
+        notebook = papermill.execute_notebook(path, output_path=None, cwd=path.parent, **options)  # as Jupyter does
+    except papermill.PapermillExecutionError as error:
+        raise UserError(f"{path.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
     for cell in notebook.cells:
         if cell.cell_type == "code" and cell.metadata.papermill.status != "completed":
             raise UserError(f"{path.name}: stopped before the cell {cell.source.splitlines()[0]!r}")
@@ -112,14 +96,12 @@ def renew(path: Path) -> float:
 @one_line_errors
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
-    parser.add_argument("names", nargs="*", help="beginnings of file names, such as 01 04 (default: all)")
-    args = parser.parse_args()
+    parser.add_argument("names", nargs="*", default=[""], help="beginnings of file names, such as 01 04 (default: all)")
+    names = parser.parse_args().names
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
-    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
-    if args.names:
-        paths = [path for path in paths if path.name.startswith(tuple(args.names))]
+    paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(names)))
     if not paths:
-        raise UserError(f"no notebook begins with {' or '.join(args.names)}")
+        raise UserError(f"no notebook begins with {' or '.join(names)}")
     pool = ProcessPoolExecutor(min(len(paths), default_workers("cpu")))
     running = {pool.submit(renew, path): path for path in paths}
     try:

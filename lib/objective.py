@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -20,6 +21,7 @@ EVAL_TOKENS = 2**15  # per forward pass of an evaluation: bounds its memory; cha
 
 Network = Any  # a Transformer, or another module with its methods (lib/language/lstm.py)
 Scored = tuple[Float[Tensor, "N V"], Int[Tensor, " N"]]  # logits and targets of N tokens, row by row
+Numbers = Sequence[float] | np.ndarray  # of all evaluations, one each
 ScoredLogits = Callable[[Network, Batch, Scoring], Scored]
 
 
@@ -89,7 +91,7 @@ def evaluation_steps(config: TrainConfig) -> set[int]:
     return steps
 
 
-def first_crossing(steps: Sequence[int], accuracy: Sequence[float], level: float, patience: int = 1) -> int | None:
+def first_crossing(steps: Numbers, accuracy: Numbers, level: float, patience: int = 1) -> int | None:
     """Step of the first of `patience` consecutive evaluations with accuracy >= level; None if there is none."""
     streak = 0
     for i, value in enumerate(accuracy):
@@ -99,12 +101,12 @@ def first_crossing(steps: Sequence[int], accuracy: Sequence[float], level: float
     return None
 
 
-def steps_to_fit(steps: Sequence[int], train_acc: Sequence[float]) -> int | None:
+def steps_to_fit(steps: Numbers, train_acc: Numbers) -> int | None:
     """T_fit: the first evaluation with 99 % train accuracy."""
     return first_crossing(steps, train_acc, SOLVED)
 
 
-def steps_to_grok(steps: Sequence[int], test_acc: Sequence[float]) -> int | None:
+def steps_to_grok(steps: Numbers, test_acc: Numbers) -> int | None:
     """T_grok: the first of three consecutive evaluations with 99 % test accuracy."""
     return first_crossing(steps, test_acc, SOLVED, PATIENCE)
 

@@ -16,9 +16,7 @@ def build() -> Path:
     """Set report/report.pdf. Equal results and figures give equal bytes: own fonts only, and a fixed date."""
     pdf = REPORT / "report.pdf"
     try:
-        content = typst.compile(
-            str(REPORT / "report.typ"), root=str(ROOT), ignore_system_fonts=True, timestamp=0, format="pdf"
-        )
+        content = typst.compile(REPORT / "report.typ", root=ROOT, ignore_system_fonts=True, timestamp=0, format="pdf")
     except typst.TypstError as error:
         raise UserError(f"report/report.typ: {error}; are all notebooks executed?") from None
     write_atomically(pdf, content)
@@ -29,8 +27,7 @@ def build() -> Path:
 def main() -> int:
     """Fill the README's table and set the PDF."""
     argparse.ArgumentParser(prog="python -m lib.report", description=main.__doc__).parse_args()
-    missing = [name for name in SECTIONS if name not in results()]
-    if missing:
+    if missing := [name for name in SECTIONS if name not in results()]:
         raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
     record("experiments", costs())
     fill_readme()

@@ -18,10 +18,6 @@ KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
 
 
-def archive_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.zip")
-
-
 def pack(folder: Path, names: Collection[str]) -> None:
     """Move the finished runs `names` from `folder` into the archive beside it, without weights.
 
@@ -36,7 +32,7 @@ def pack(folder: Path, names: Collection[str]) -> None:
             clear(aside)
         finished = sorted(run for run in folder.iterdir() if run.name in names and (run / SUMMARY).exists())
         if finished:
-            add(archive_of(folder), finished)
+            add(folder.with_suffix(".zip"), finished)
         for run in finished:
             clear(run.rename(run.with_name(f"{run.name}.tmp")))
         if not any(folder.iterdir()):
@@ -70,7 +66,7 @@ def clear(aside: Path) -> None:
 
 def open_archive(folder: Path) -> zipfile.Path | None:
     """The archive of an experiment's folder, as a folder of runs; None if there is none."""
-    path = archive_of(folder)
+    path = folder.with_suffix(".zip")
     return read_contents(path, path.stat().st_mtime_ns) if path.exists() else None
 
 

@@ -1,36 +1,31 @@
 """A run trained here and now, for watching, and how it compares with a stored run."""
 
-import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lib.config import RunConfig
-from lib.objective import Row
 from lib.runs.run import Run
 from lib.support.errors import UserError
-from lib.training.trainer import Interrupted, train
+from lib.training.trainer import Interrupted, Show, ignore, train
 
 
-def run_live(config: RunConfig, show: Callable[[Row], None] = lambda row: None) -> Run:
+def run_live(config: RunConfig, show: Show = ignore) -> Run:
     """Train here and now, in this process, for watching; `show` sees each evaluation. Nothing stays on the disk.
 
     Raises UserError if it diverges or is stopped.
     """
-    folder = Path(tempfile.mkdtemp(prefix="run-"))
-    try:
-        train(config, folder, show=show)
-        run = Run(folder)
+    with tempfile.TemporaryDirectory(prefix="run-", ignore_cleanup_errors=True) as folder:
+        try:
+            train(config, Path(folder), show=show)
+        except Interrupted as stop:
+            raise UserError(f"stopped at step {stop.step}; a live run is not kept") from None
+        run = Run(Path(folder))
         if run.diverged_at is not None:
             raise UserError(run.divergence)
         _ = run.log, run.load()
-    except Interrupted as stop:
-        raise UserError(f"stopped at step {stop.step}; a live run is not kept") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return run
 
 

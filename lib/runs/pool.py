@@ -64,8 +64,7 @@ class Pool:
 
         Raises UserError if a run fails, after the others are done, or if stopped by Ctrl-C.
         """
-        waiting, jobs = sorted(runs.items(), key=lambda run: length(run[1]), reverse=True), []
-        self.n_runs, self.n_done, shown = len(runs), 0, 0
+        waiting, jobs, n_left = sorted(runs.items(), key=lambda run: length(run[1]), reverse=True), [], len(runs)
         try:
             while waiting or jobs:
                 while waiting and len(jobs) < self.workers:
@@ -73,18 +72,17 @@ class Pool:
                     try:
                         jobs.append(self.begin(folder, config))
                     except UserError as error:
-                        self.n_done += 1
                         self.failed.append(str(error))
-                if self.n_done > shown:
-                    shown = self.n_done
-                    self.overview(jobs, waiting)
+                if len(jobs) + len(waiting) < n_left:
+                    n_left = len(jobs) + len(waiting)
+                    self.overview(len(runs) - n_left, jobs, waiting)
                 wait([job.process.sentinel for job in jobs], timeout=1)
                 for job in [job for job in jobs if job.process.exitcode is not None]:
                     jobs.remove(job)
                     if self.end(job):
                         waiting.insert(0, (job.folder, job.config))
                 for job in jobs:
-                    self.report(job)
+                    self.report(job, last=len(jobs) + len(waiting) == 1)
         except KeyboardInterrupt:
             with ignoring_stops():  # a second signal must not end this process before the workers have saved
                 for job in jobs:
@@ -116,7 +114,6 @@ class Pool:
         if error and error.startswith("killed") and self.tries[job.folder] < TRIES:
             self.print(f"{name}: {error}; the run resumes from its saved state")
             return True
-        self.n_done += 1
         self.seconds += time.monotonic() - job.begun
         self.sequences += length(job.config)
         if error:
@@ -131,9 +128,9 @@ class Pool:
         except EOFError:
             return f"killed (exit code {job.process.exitcode})"
 
-    def overview(self, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
+    def overview(self, n_done: int, jobs: list[Job], waiting: list[tuple[Path, RunConfig]]) -> None:
         """How many runs are done, and how long the others take at the pace of these, per sequence."""
-        counts = f"{self.n_done}/{self.n_runs} done · {len(jobs)} running · {len(waiting)} waiting"
+        counts = f"{n_done}/{n_done + len(jobs) + len(waiting)} done · {len(jobs)} running · {len(waiting)} waiting"
         if self.sequences:
             pace, now = self.seconds / self.sequences, time.monotonic()
             running = [max(0.0, pace * length(job.config) - (now - job.begun)) for job in jobs]
@@ -155,10 +152,9 @@ class Pool:
             text += f" · about {left // 60}:{left % 60:02d} left" if left else ""
         return text
 
-    def report(self, job: Job) -> None:
-        """A line now and then: every second on a terminal, in place if it is the only run; else sparsely."""
-        now = time.monotonic()
-        alone = sys.stderr.isatty() and self.n_runs - self.n_done == 1
+    def report(self, job: Job, last: bool) -> None:
+        """A line now and then: every second on a terminal, in place, if no other run is left; else sparsely."""
+        now, alone = time.monotonic(), last and sys.stderr.isatty()
         if now - job.reported >= (1 if alone else QUIET_S):
             job.reported = now
             self.print(self.status(job), end="" if alone else "\n")

@@ -13,16 +13,13 @@ from lib.language.corpora import check_unchanged
 from lib.runs import archive
 from lib.runs.pool import Pool
 from lib.runs.run import Run
+from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.support.files import ROOT, sole_use
-from lib.support.machine import check_device
-from lib.support.processes import default_workers
-from lib.training import distributed
-from lib.training.backends import check_backends
-from lib.training.datasets import check_all
+from lib.training import datasets, distributed, weights
+from lib.training.backends import Names, check_backends
 from lib.training.folder import STATE, SUMMARY, Folder, describe
-from lib.training.trainer import train
-from lib.training.weights import halve
+from lib.training.trainer import ignore, train
 
 CHECKPOINTS = ROOT / "checkpoints"
 SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
@@ -38,12 +35,8 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
     packed = archive.open_archive(root / experiment)
     if packed is not None and not (folder / STATE).exists():
         places.append(packed / config.id)
-    for place in places:
-        if (place / SUMMARY).exists():
-            run = Run(place)
-            if run.config == config:
-                return run
-    return None
+    runs = (Run(place) for place in places if (place / SUMMARY).exists())
+    return next((run for run in runs if run.config == config), None)
 
 
 def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
@@ -67,7 +60,7 @@ def train_all(
     workers: int | None = None,
     device: str = "cpu",
     root: Path = CHECKPOINTS,
-    backends: Sequence[str] = (),
+    backends: Names = (),
     shard: bool = False,
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
@@ -77,19 +70,21 @@ def train_all(
     lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
     config, a folder or a back end cannot work, and at the end if a run failed.
     """
-    check_device(device)
+    machine.check_device(device)
     check_backends(backends)
     missing: dict[Path, RunConfig] = {}
     for experiment, configs in plan.items():
-        new = [c for c in dict.fromkeys(configs) if fresh or find(experiment, c, root) is None]
-        missing |= {root / experiment / config.id: config for config in new}
-        for config in set(configs) - set(new):
-            if config.data.task == "corpus":
-                check_unchanged(config.data, stored(experiment, config, root).summary)
-    for config in {config for configs in plan.values() for config in configs} if shard else ():
-        distributed.check_shard(config)
-    check_all(missing.values())
-    for folder in {folder.parent for folder in missing}:
+        for config in dict.fromkeys(configs):
+            if shard:
+                distributed.check_shard(config)
+            run = None if fresh else find(experiment, config, root)
+            if run is None:
+                missing[root / experiment / config.id] = config
+            elif config.data.task == "corpus":
+                check_unchanged(config.data, run.summary)
+    datasets.check_all(missing.values())
+    folders, first = {folder.parent for folder in missing}, distributed.rank() == 0
+    for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
@@ -97,38 +92,35 @@ def train_all(
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     if missing:
         kept = sum(len(set(configs)) for configs in plan.values()) - len(missing)
-        if distributed.rank() == 0:
+        if first:
             print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
             if distributed.size() > 1:
                 train_together(missing, fresh, device, backends, shard)
             else:
-                Pool(device, workers or default_workers(device), fresh, backends).run(missing)
+                Pool(device, workers or processes.default_workers(device), fresh, backends).run(missing)
         finally:
-            for folder in {folder.parent for folder in missing} if distributed.rank() == 0 else ():
+            for folder in folders if first else ():
                 keep_light(folder, plan[folder.name])
         distributed.barrier()  # until the runs are where they stay
-    elif backends and distributed.rank() == 0:
+    elif backends and first:
         print("nothing to train, so nothing to show: --fresh trains stored runs again", file=sys.stderr)
 
 
 def keep_light(folder: Path, configs: Sequence[RunConfig]) -> None:
     """Make an experiment's runs small enough to be committed, in the project's own checkpoints/ alone.
 
-    The runs of a sweep, which are more than SWEEP, go into an archive without weights. The runs in WITH_WEIGHTS stay
-    folders, and their weights become float16.
+    More runs than SWEEP go into an archive without weights. Runs in WITH_WEIGHTS stay folders, with weights in float16.
     """
     if folder.parent.resolve() == CHECKPOINTS:
         asked = WITH_WEIGHTS.get(folder.name, ())
         for config in set(configs).intersection(asked):
-            halve(folder / config.id)
+            weights.halve(folder / config.id)
         if len(set(configs)) > SWEEP:
             archive.pack(folder, {config.id for config in set(configs).difference(asked)})
 
 
-def train_together(
-    runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Sequence[str], shard: bool
-) -> None:
+def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, backends: Names, shard: bool) -> None:
     """Train each config into its folder, one after the other, all processes at the same."""
     first = distributed.rank() == 0
     for folder, config in runs.items():
@@ -136,6 +128,6 @@ def train_together(
             with sole_use(folder):
                 shutil.rmtree(folder)
         distributed.barrier()
-        tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else (lambda row: None)
+        tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else ignore
         train(config, folder, device, tell, backends, shard)
         distributed.barrier()

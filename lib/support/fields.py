@@ -1,6 +1,8 @@
 """Checked config fields: typed values, also from text, and dotted names for the fields of nested sections."""
 
+import math
 import typing
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
@@ -17,8 +19,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
 
     Raises UserError, naming `name`, if the value is of another kind.
     """
-    choices = typing.get_args(kind)
-    if choices:
+    if choices := typing.get_args(kind):
         if value in choices:
             return value
         hint = suggestion(str(value), choices)
@@ -28,14 +29,12 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
     if kind is str and isinstance(value, str):
         return value
     if kind in (int, float) and not isinstance(value, bool):
-        try:
+        with suppress(TypeError, ValueError, OverflowError):
             number = float(value)
             if kind is int and number == int(number):
                 return int(value) if isinstance(value, int) else int(number)
-            if kind is float and number == number and abs(number) != float("inf"):
+            if kind is float and math.isfinite(number):
                 return number
-        except (TypeError, ValueError, OverflowError):
-            pass
     allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
     raise UserError(f"{name} = {value!r}: must be {allowed}")
 

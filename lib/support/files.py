@@ -63,11 +63,10 @@ def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        os.close(handle)
-        raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
-    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
         yield
     finally:
         os.close(handle)

@@ -19,6 +19,7 @@ from lib.support.errors import UserError, suggestion
 PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
 Row = Mapping[str, float | None]
+Names = Sequence[str]  # of back ends
 
 
 class TensorBoard:
@@ -174,7 +175,5 @@ class Backends:
         except (Exception, SystemExit) as error:  # whatever it is, the run matters more; W&B may even exit
             said = str(error).strip().partition("\n")[0]
             self.note(f"{name} failed, the run goes on without it: {type(error).__name__}: {said}")
-            broken = self.working.pop(name, None)
-            with suppress(Exception, SystemExit):
-                if broken is not None:
-                    broken.close()
+            with suppress(Exception, SystemExit):  # KeyError: it never began
+                self.working.pop(name).close()

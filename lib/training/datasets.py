@@ -23,32 +23,25 @@ def check_all(configs: Iterable[RunConfig]) -> None:
     """Raises UserError if one of them cannot be trained on its data; each data set is loaded once."""
     loaded: dict[DataConfig, Dataset] = {}
     for config in configs:
-        if config.data in loaded:
-            check_fit(config, loaded[config.data])
-        else:
+        if config.data not in loaded:
             loaded[config.data] = load_data(config)
+        check_fit(config, loaded[config.data])
 
 
 def check_fit(config: RunConfig, data: Dataset) -> None:
     """Raises UserError if model or training cannot work on this data, or not in so many processes."""
     model, train, scoring = config.model, config.train, data.scoring
-    longest = max(split.width for split in data.splits.values())
+    longest, room = max(split.width for split in data.splits.values()), model.context_length
     learned = model.kind == "transformer" and model.positions == "learned"
+    all_used = scoring != "all" or not learned or longest == room
     blocks = model.kind == "transformer" and scoring == "all"
     whole = f"divisible by {distributed.size()} processes times train.accumulation = {train.accumulation}"
     for name, fits, allowed in (
-        (
-            "model.context_length",
-            longest <= model.context_length,
-            f"at least {longest}, the longest sequence of the data",
-        ),
-        (
-            "model.context_length",
-            scoring != "all" or not learned or longest == model.context_length,
-            f"{longest}, as data.window is: later positions would never be learned",
-        ),
+        ("model.context_length", longest <= room, f"at least {longest}, the longest sequence of the data"),
+        ("model.context_length", all_used, f"{longest}, as data.window is: later positions would never be learned"),
         ("train.keep_answers", scoring == "last", "false where an answer has more than one token"),
         ("train.activation_checkpointing", blocks, "false unless model.kind = transformer and data.task = corpus"),
+        ("train.prompt", scoring == "all" or not train.prompt, "empty unless data.task = corpus"),
         ("train.whole_logits", scoring == "all", "false unless data.task = corpus"),
         ("optim.name", model.kind != "lstm" or config.optim.name != "muon", "another than muon with model.kind = lstm"),
         ("train.batch_size", train.batch_size % (train.accumulation * distributed.size()) == 0, whole),
@@ -62,8 +55,6 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
 
 def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:
     prompt = config.train.prompt
-    if config.data.task != "corpus":
-        raise UserError(f"train.prompt = {prompt!r}: must be empty unless data.task = corpus")
     try:
         n_tokens = len(tokenizer.encode(prompt))
     except UserError as error:

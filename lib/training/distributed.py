@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +145,9 @@ class SharedLoop(Loop):
         return row | dict(zip(names, broadcast(values.to(device)).tolist(), strict=True))
 
 
-@contextmanager
-def same_logits(network: nn.Module) -> Iterator[None]:
-    """All processes see the logits of rank 0, so that all draw the same sample."""
-    hook = network.register_forward_hook(lambda module, args, logits: broadcast(logits))
-    try:
-        yield
-    finally:
-        hook.remove()
+def same_logits(network: nn.Module) -> AbstractContextManager[Any]:
+    """All processes see the logits of rank 0 meanwhile, so that all draw the same sample."""
+    return network.register_forward_hook(lambda module, args, logits: broadcast(logits))
 
 
 def seed_dropout(seed: int, step: int) -> None:
@@ -183,9 +178,8 @@ def check_shard(config: RunConfig) -> None:
 
 def gather(x: Tensor) -> Tensor | None:
     """A whole tensor on the CPU of rank 0, gathered if each process holds a shard of it. All processes must call."""
-    if hasattr(x, "full_tensor"):
-        x = x.full_tensor()
-    return x.cpu() if rank() == 0 else None
+    whole = x.full_tensor() if hasattr(x, "full_tensor") else x
+    return whole.cpu() if rank() == 0 else None
 
 
 def shard_of(x: Tensor, parameter: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,8 @@ ANSWERS, SAMPLES = "answers.npz", "samples.json"
 WEIGHTS, STATE = "model.safetensors", "state.pt"
 SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safetensors, in float16
 
-COLUMNS = (
-    "step",
-    "time_s",
-    *("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"),
-    *("lr", "grad_norm", "weight_norm", "matrix_norm"),
-)
+OF_THE_SPLITS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
+COLUMNS = ("step", "time_s", *OF_THE_SPLITS, "lr", "grad_norm", "weight_norm", "matrix_norm")
 OF_A_CORPUS = ("tokens", "train_ppl", "val_ppl", "test_ppl")  # further columns
 
 
@@ -35,7 +32,7 @@ def columns(config: RunConfig) -> tuple[str, ...]:
     return COLUMNS + (OF_A_CORPUS if config.data.task == "corpus" else ())
 
 
-def line(cells: list[str]) -> str:
+def line(cells: Iterable[str]) -> str:
     return ",".join(cells) + "\n"
 
 
@@ -52,15 +49,13 @@ def read_config(path: Path) -> RunConfig:
 
 
 def read_metrics(folder: Folder) -> list[Row]:
-    """The rows of a run's metrics.csv, none if there is none; a last line cut off in mid-write is dropped.
-
-    Raises ValueError, TypeError or csv.Error if the file is damaged.
-    """
-    path = folder / METRICS
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    complete = text[: text.rfind("\n") + 1].splitlines()
-    names = COLUMNS + OF_A_CORPUS
-    return [{name: float(row[name]) if row.get(name) else None for name in names} for row in csv.DictReader(complete)]
+    """The rows of a run's metrics.csv, without a last line that was cut off; none if the file is missing or damaged."""
+    try:
+        text = (folder / METRICS).read_text(encoding="utf-8")
+        rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+        return [{k: float(row[k]) if row.get(k) else None for k in COLUMNS + OF_A_CORPUS} for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error):
+        return []
 
 
 def read_answers(content: bytes) -> dict[str, np.ndarray]:

@@ -26,8 +26,7 @@ class Grokfast:
 def orthogonalise(parameters: list[nn.Parameter]) -> None:
     """⊥Grad (Prieto et al. 2025, arXiv 2501.04697): g <- g - (w·g / w·w) w, at g's old norm, per tensor.
 
-    The removed component only scales the weights, and with them the logits. Scaling lowers the loss of a memorised
-    set for ever without changing any answer.
+    The removed component scales weights and logits: the loss of a memorised set falls for ever, and no answer changes.
     """
     for w in parameters:
         if w.grad is not None:

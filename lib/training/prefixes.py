@@ -2,8 +2,7 @@
 
 Skip this file at first: `logits_of_scored` gives what `Transformer.forward` gives, and the tests hold the two together.
 
-In a causal model the state at a position depends on the tokens up to that position and on nothing else. Two equations
-with one dividend show what is shared:
+A causal model's state at a position depends on the tokens up to there alone. Two equations with one dividend share:
 
     12 / 5 =        prefixes   12    12 /    12 / 5    12 / 5 =
     12 / 7 =                   12    12 /    12 / 7    12 / 7 =
@@ -103,8 +102,7 @@ def unique(numbers: Tensor, limit: int) -> tuple[Tensor, Tensor]:
 def logits_of_scored(model: Transformer, tokens: Tensor, scored: Tensor) -> Tensor:
     """Logits (n, V) of the scored tokens, row by row: `model(tokens)[scored]`. Padding on the right is never read.
 
-    tokens: (B, T) int64; scored: (B, T) bool. Dropout would draw one mask for all that share a prefix, so a model with
-    dropout must take the plain way.
+    tokens: (B, T) int64; scored: (B, T) bool. The model must draw no dropout: see `scored_logits`.
     """
     prefixes = find_prefixes(tokens, scored, model.embed.num_embeddings)
     table = model.embed(prefixes.tokens)  # (M, D)

@@ -4,6 +4,7 @@ The tensors in the file are whole, whatever the number of processes. The order o
 """
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,11 @@ def read(folder: Path) -> dict[str, Any] | None:
     path = folder / STATE
     if not path.exists():
         return None
-    try:
+    with suppress(Exception):  # whatever torch makes of a damaged file
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=distributed.size() > 1)
-        missing = KEYS - state.keys()
-    except Exception:  # whatever torch makes of a damaged file
-        missing = KEYS
-    if missing:
-        raise UserError(f"{path}: {DAMAGED}")
-    return state
+        if state.keys() >= KEYS:
+            return state
+    raise UserError(f"{path}: {DAMAGED}")
 
 
 def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
@@ -66,7 +64,7 @@ def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Opti
     except torch.OutOfMemoryError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
-        raise UserError(f"{folder / 'state.pt'}: {DAMAGED}") from None
+        raise UserError(f"{folder / STATE}: {DAMAGED}") from None
 
 
 def shards_of(stored: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """ExperimentTracker: what a run writes while it trains, by step and by wall-clock."""
 
-import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,11 @@ import numpy as np
 
 from lib.config import RunConfig
 from lib.objective import Row
+from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.support.files import write_atomically, write_json
-from lib.support.machine import environment
-from lib.support.processes import Clock
 from lib.training import folder as files
-from lib.training.backends import Backends
+from lib.training.backends import Backends, Names
 
 
 class ExperimentTracker:
@@ -25,10 +22,10 @@ class ExperimentTracker:
     named in `backends` get the rows as well (lib/training/backends.py).
     """
 
-    def __init__(self, folder: Path, config: RunConfig, device: str, backends: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, config: RunConfig, device: str, backends: Names = ()) -> None:
         self.folder, self.columns = folder, files.columns(config)
         self.rows: list[Row] = []
-        self.clock = Clock()
+        self.clock = processes.Clock()
         self.backends = Backends(backends, folder, config, self.note)
         stored = folder / files.CONFIG
         if stored.exists() and files.read_config(stored) != config:
@@ -37,7 +34,7 @@ class ExperimentTracker:
             write_json(stored, config.to_dict())
             (folder / files.SUMMARY).unlink(missing_ok=True)  # a run in training is not finished
             if not (folder / files.ENVIRONMENT).exists():
-                write_json(folder / files.ENVIRONMENT, environment(device))
+                write_json(folder / files.ENVIRONMENT, machine.environment(device))
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
 
@@ -47,28 +44,24 @@ class ExperimentTracker:
         Raises UserError if the rows are missing or damaged.
         """
         path = self.folder / files.METRICS
-        try:
-            self.rows = [row for row in files.read_metrics(self.folder) if row["step"] <= step]
-        except (OSError, ValueError, TypeError, csv.Error):
-            self.rows = []
+        self.rows = [row for row in files.read_metrics(self.folder) if row["step"] <= step]
         if not self.rows:
             raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again")
         self.clock.counted = time_s
-        write_atomically(path, "".join(map(files.line, [list(self.columns), *map(self.cells, self.rows)])))
+        write_atomically(path, files.line(self.columns) + "".join(map(self.line, self.rows)))
 
     def add_row(self, metrics: Row) -> Row:
         """Append a row; columns not given stay empty. Returns the row as it can be read back: to seven digits."""
         metrics = metrics | {"time_s": round(self.clock.seconds, 3)}
         row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in self.columns}
         with open(self.folder / files.METRICS, "a" if self.rows else "w", encoding="utf-8") as file:
-            head = "" if self.rows else files.line(list(self.columns))
-            file.write(head + files.line(self.cells(row)))
+            file.write(("" if self.rows else files.line(self.columns)) + self.line(row))
         self.rows.append(row)
         self.backends.log(row)
         return row
 
-    def cells(self, row: Row) -> list[str]:
-        return ["" if row[name] is None else f"{row[name]:.7g}" for name in self.columns]
+    def line(self, row: Row) -> str:
+        return files.line("" if row[name] is None else f"{row[name]:.7g}" for name in self.columns)
 
     def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
         """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""

@@ -1,7 +1,7 @@
 """One run, from its config to a finished run folder: the loop of lib/loop.py, resumed, stopped, tracked and saved."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,13 @@ from lib.loop import Diverged, Loop
 from lib.objective import EVAL_TOKENS, Objective, Row, evaluating, evaluation_steps, steps_to_fit, steps_to_grok
 from lib.optim import Optimizer
 from lib.sampling import sample
+from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.support.machine import check_device, keep_freed_memory, peak_memory_mb, start_memory_mb
-from lib.support.processes import stop_signal
-from lib.training import distributed, state
-from lib.training.backends import check_backends
-from lib.training.datasets import load_data
+from lib.training import datasets, distributed, methods, prefixes, state, tracker, weights
+from lib.training.backends import Names, check_backends
 from lib.training.folder import SNAPSHOTS, WEIGHTS, describe
-from lib.training.methods import make_filters
-from lib.training.prefixes import scored_logits
-from lib.training.tracker import ExperimentTracker
-from lib.training.weights import save_weights
 
-OnEvaluation = Callable[[Row], None]
+Show = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
 ASK_EVERY = 10  # steps: soon enough for torchrun, which waits 30 s before it kills
 
@@ -40,6 +34,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"stopped at step {step}; the state is saved in {folder}: the same call goes on from there")
 
 
+def ignore(row: Row) -> None:
+    """Show nothing."""
+
+
 class Trainer:
     """One run: its loop and its tracker, resumed from the folder's state.pt if there is one."""
 
@@ -49,33 +47,33 @@ class Trainer:
         data: Dataset,
         folder: Path,
         device: str = "cpu",
-        backends: Sequence[str] = (),
+        backends: Names = (),
         shard: bool = False,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
-        self.start_memory_mb = round(start_memory_mb(device), 1)
+        self.start_memory_mb = round(machine.start_memory_mb(device), 1)
         self.data = data.to(device)
         torch.manual_seed(config.seed)
         self.model = networks.make(config.model, self.data.tokenizer.vocab_size)
         self.model.checkpointing = config.train.activation_checkpointing
         self.objective = make_objective(self.model, self.data, config.train)
         shared = distributed.parallelise(self.objective, device, shard)
-        self.optimizer = Optimizer(self.model, config, device, make_filters(config.optim))
-        self.tracker = ExperimentTracker(folder, config, device, backends)
+        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim))
+        self.tracker = tracker.ExperimentTracker(folder, config, device, backends)
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)
         self.loop.clock = self.tracker.clock
         self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
-        self.show: OnEvaluation = lambda row: None
+        self.show: Show = ignore
         self.stopped: Callable[[], bool] = lambda: False
         self.load_state()
 
-    def run(self, show: OnEvaluation = lambda row: None) -> None:
+    def run(self, show: Show = ignore) -> None:
         """Train to the end; `show` sees each row of metrics. Raises Interrupted when asked to stop before."""
         self.show = show
         if isinstance(self.loop, distributed.SharedLoop):
             self.tracker.note(self.loop.described)
-        with stop_signal() as self.stopped, self.tracker.backends.opened(self.tracker.rows):
+        with processes.stop_signal() as self.stopped, self.tracker.backends.opened(self.tracker.rows):
             try:
                 self.loop.run()
             except Diverged as diverged:
@@ -141,14 +139,13 @@ class Trainer:
         summary |= {key: value for key, value in rows[-1].items() if key.endswith(("_loss", "_acc"))}
         summary["t_fit"] = steps_to_fit(steps, [row["train_acc"] for row in rows])
         summary["t_grok"] = steps_to_grok(steps, test)
-        summary["seconds"] = round(seconds, 3)
-        summary["steps_per_s"] = round(step / seconds, 3) if seconds else None
+        summary |= {"seconds": round(seconds, 3), "steps_per_s": round(step / seconds, 3) if seconds else None}
         summary["n_params"] = networks.n_params(self.model)
         if self.config.data.task == "corpus":
             summary["n_learnable"] = networks.n_params(self.model, learnable=True)
             summary["tokens_per_s"] = round(self.tokens_seen() / seconds, 1) if seconds else None
             summary |= {"start_memory_mb": self.start_memory_mb} | self.data.facts
-        summary["peak_memory_mb"] = round(peak_memory_mb(self.device), 1)
+        summary["peak_memory_mb"] = round(machine.peak_memory_mb(self.device), 1)
         if self.device == "cuda":
             summary["peak_reserved_mb"] = round(torch.cuda.max_memory_reserved() / 1e6, 1)
         told = f"done in {seconds:.1f} s of training"
@@ -162,7 +159,7 @@ class Trainer:
         self.tracker.finish(summary, keep_state=diverged_at is not None)
 
     def save_weights(self, name: str, dtype: torch.dtype) -> None:
-        save_weights(self.folder / name, self.model, self.config, self.data.tokenizer, self.loop.step, dtype)
+        weights.save_weights(self.folder / name, self.model, self.config, self.data.tokenizer, self.loop.step, dtype)
 
     def save_state(self) -> None:
         losses, text = [float(loss) for loss in self.loop.losses], self.data.facts.get("sha256")
@@ -190,7 +187,7 @@ def make_objective(network: networks.Network, data: Dataset, config: TrainConfig
     """The objective of a data set: a corpus in chunks, equations and sentences by shared prefixes."""
     if data.scoring == "all":
         return CorpusObjective(network, data.scoring, config)
-    return Objective(network, data.scoring, config, scored_logits)
+    return Objective(network, data.scoring, config, prefixes.scored_logits)
 
 
 def likeliest_tokens(objective: Objective, split: Any) -> torch.Tensor:
@@ -211,28 +208,22 @@ def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
 
 
 def train(
-    config: RunConfig,
-    folder: Path,
-    device: str = "cpu",
-    show: OnEvaluation = lambda row: None,
-    backends: Sequence[str] = (),
-    shard: bool = False,
+    config: RunConfig, folder: Path, device: str = "cpu", show: Show = ignore, backends: Names = (), shard: bool = False
 ) -> None:
     """Train `config` into the run folder `folder`, or resume the run in it; `show` sees each row of metrics.
 
-    A CPU run takes one thread, since the number of threads changes the last bits of a result: so the same config gives
-    the same bits. The caller's thread count and random state are restored. `shard`: see lib/training/distributed.py.
-    Raises UserError if the config, the folder, the device or a back end cannot work, or if another process is at work
-    in the folder.
+    A CPU run takes one thread: the number of threads changes the last bits of a result. The caller's thread count and
+    random state are restored. `shard`: see lib/training/distributed.py. Raises UserError if the config, the folder, the
+    device or a back end cannot work, or if another process is at work in the folder.
     """
-    check_device(device)
+    machine.check_device(device)
     check_backends(backends)
     if shard:
         distributed.check_shard(config)
     if device == "cpu" and config.model.kind == "lstm" and config.train.precision == "float16":
         raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
-    data = load_data(config)
-    keep_freed_memory()
+    data = datasets.load_data(config)
+    machine.keep_freed_memory()
     threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
         torch.set_num_threads(1)

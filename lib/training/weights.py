@@ -20,15 +20,13 @@ from lib.training.folder import CONFIG, WEIGHTS, read_config
 def save_weights(
     path: Path, model: Network, config: RunConfig, tokenizer: Tokenizer, step: int, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write the weights from rank 0; all processes must call.
-
-    The file has one metadata key: the order of several keys, and so the bytes, would vary.
-    """
+    """Write the weights from rank 0; all processes must call."""
     path.parent.mkdir(exist_ok=True)
     about = {"config": config.to_dict(), "tokenizer": tokenizers.to_dict(tokenizer), "step": step}
     tensors = {name: gather(tensor) for name, tensor in model.state_dict().items()}
     if rank() == 0:
         tensors = {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
+        # one metadata key: the order of several keys, and so the bytes, would vary
         write_atomically(path, save(tensors, metadata={"run": json.dumps(about, sort_keys=True)}))
 
 
@@ -71,9 +69,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise UserError(
-            f"{file}: its config does not fit its weights ({str(error).splitlines()[1].strip()[:150]})"
-        ) from None
+        mismatch = str(error).splitlines()[1].strip()[:150]
+        raise UserError(f"{file}: its config does not fit its weights ({mismatch})") from None
     return model.to(torch.device(device)).eval(), tokenizer, config
 
 

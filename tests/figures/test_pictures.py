@@ -1,0 +1,76 @@
+"""What the figures show, read back from their axes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from lib.config import RunConfig
+from lib.figures import ablation as ablation_figures
+from lib.figures import grokking as figure_one
+from lib.figures.style import style
+from lib.runs.run import Run
+from lib.training.trainer import train
+
+
+def marks(axes: Axes) -> dict[str, int]:
+    """How many there are of each kind of mark."""
+    return {
+        marks.get_label(): len(marks.get_offsets())
+        for marks in axes.collections
+        if marks.get_label() in ablation_figures.MARKS
+    }
+
+
+def test_every_run_has_its_mark(cell: list[Run]) -> None:
+    style()
+    cells = {"all": cell, "none": cell[2:]}
+    figure = ablation_figures.factor(cells, "made up")
+    assert marks(figure.axes[1]) == {"T_fit": 3 + 1, "T_grok (bar: median)": 2, "not by then": 2 + 2}
+    assert [text.get_text() for text in figure.axes[1].get_yticklabels()] == ["all", "none"]
+    both = ablation_figures.factor(cells, "made up", {"all": cell}).axes[1]
+    assert [text.get_text() for text in both.get_yticklabels()] == ["all", "none", "all, 2 layers"]
+    assert marks(both)["not by then"] == 4 + 2
+
+
+def test_the_summary_has_a_panel_for_each_network(cell: list[Run]) -> None:
+    one = {"baseline": {"baseline": cell}, "factor": {"all": cell, "none": cell[2:]}}
+    two = {"baseline": {"baseline": cell[:2]}, "factor": {"all": cell, "other": cell[2:]}}
+    figure = ablation_figures.summary({"one": one, "two": two})
+    for axes, censored_runs, median in zip(figure.axes, (2 + 2 + 2, 2 + 2), (40, 20), strict=True):
+        assert marks(axes)["not by then"] == censored_runs
+        assert axes.lines[-1].get_xdata()[0] == median  # the baseline's, all the way down
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["baseline", "all", "none", "other"]
+
+
+def test_the_middle_run() -> None:
+    class Fake:
+        def __init__(self, t_grok: int | None, test_acc: float) -> None:
+            self.t_grok, self.summary = t_grok, {"test_acc": test_acc}
+
+    runs = [Fake(None, 0.2), Fake(30, 1.0), Fake(None, 0.9), Fake(10, 1.0), Fake(20, 1.0)]
+    assert ablation_figures.middle(runs) is runs[1] and ablation_figures.middle(runs[:3]) is runs[2]
+
+
+def test_the_table_of_answers(tiny: RunConfig, tmp_path: Path) -> None:
+    train(tiny.override({"train.keep_answers": True}), tmp_path)
+    run = Run(tmp_path)
+    cells, (seen, unseen) = figure_one.table(run, 50)
+    at = run.metrics["step"] == 50
+    sizes = tiny.data.split_sizes()
+    assert np.bincount(cells.ravel(), minlength=5)[[1, 4]].tolist() == [round(seen * sizes["train"]), 11]
+    assert seen == pytest.approx(run.metrics["train_acc"][at][0])
+    hits = sum(run.metrics[f"{name}_acc"][at][0] * sizes[name] for name in ("val", "test"))
+    assert unseen == pytest.approx(hits / (sizes["val"] + sizes["test"]))
+    assert len(figure_one.answer_tables(run, [10, 20, 50]).axes) == 3
+
+
+def test_figure_one_has_a_column_per_setting(cell: list[Run]) -> None:
+    style()
+    paper, starter = figure_one.COLORS
+    figure = figure_one.curves({"(a)": {paper: cell[2:]}, "(b)": {paper: cell[:2], starter: cell}})
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["(a)", "(b)"] and len(figure.axes) == 6
+    marked = [[line.get_xdata() for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes[:2]]
+    reached = [int(np.isfinite(np.concatenate(steps)).sum()) for steps in marked]
+    assert reached == [1, 2 + 2 + 3 + 2]  # T_fit and T_grok of those that get there

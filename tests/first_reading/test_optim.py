@@ -1,0 +1,43 @@
+"""Optimisers, their schedule and clipping."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import build
+
+from lib.config import OptimConfig, RunConfig, TrainConfig
+from lib.optim import Optimizer
+
+
+def made(model: torch.nn.Module, max_steps: int, **options: object) -> Optimizer:
+    return Optimizer(model, RunConfig(optim=OptimConfig(**options), train=TrainConfig(max_steps=max_steps)))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon"])
+def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: torch.Tensor) -> None:
+    model = build()
+    optimizer = made(model, 40, name=name, lr=0.01, weight_decay=0.1, warmup_steps=3)
+    decayed = {id(p): g["weight_decay"] for part in optimizer.parts for g in part.param_groups for p in g["params"]}
+    for parameter in model.parameters():
+        assert decayed[id(parameter)] == (0.1 if parameter.ndim >= 2 else 0.0)
+    losses = []
+    for step in range(40):
+        loss = F.cross_entropy(model(tokens)[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step(step)
+    assert losses[-1] < losses[0] - 0.01
+
+
+def test_schedule_and_clipping() -> None:
+    model = build()
+    cosine = made(model, 110, lr=1.0, warmup_steps=10, schedule="cosine", clip=0.5)
+    assert [cosine.lr(step) for step in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
+    assert cosine.lr(60) == pytest.approx(0.5) and cosine.lr(109) < 0.001
+    floor = made(model, 1000, lr=1.0, schedule="cosine", fall_steps=110, final_lr=0.2)
+    assert [floor.lr(step) for step in (10, 60, 110, 900)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    cosine.step(0)
+    assert cosine.grad_norm().item() == pytest.approx(0.5, rel=1e-4)

@@ -1,0 +1,141 @@
+"""The notebooks, each once in full in a copy of the project, against the figures and results that are committed.
+
+Those with widgets run from their own folder, as Jupyter runs them, with the kernel and the widgets that Colab has; the
+others from the root, as papermill does. The set-up cell, which is the same in all, is tried from both. Notebook 04 runs
+once more with Colab's matplotlib and numpy, which draw other bytes. torch is this environment's. Whatever is trained
+live is cut short; `make` runs it in full.
+"""
+
+import os
+import site
+import subprocess
+import sys
+import venv
+import warnings
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import NOTEBOOKS, ROOT, copy_of_project, pinned
+from packaging.requirements import Requirement
+
+from lib.support.files import sole_use
+
+# Colab, autumn 2026, but for torch 2.11, whose wheel for Linux brings gigabytes of CUDA
+COLAB = {
+    "ipykernel": "6.17.1",
+    "ipython": "7.34.0",
+    "ipywidgets": "7.7.1",
+    "jupyter_client": "7.4.9",
+    "nbformat": "5.11.1",
+    "traitlets": "5.7.1",
+}
+NEEDED = {
+    "backcall": "0.2.0",
+    "decorator": "5.1.1",
+    "entrypoints": "0.4",
+    "ipython_genutils": "0.2.0",
+    "pickleshare": "0.7.5",
+}
+COLAB_DRAWS = {"matplotlib": "3.10.0", "numpy": "2.1.3"}
+WITH_WIDGETS = ("01_sanity_check", "04_grokking", "06_inside_the_network", "08_tinystories", "09_gpt2")
+SECONDS = {"01": 20, "02": 6, "03": 12, "04": 23, "05": 26, "06": 40, "07": 16, "08": 8, "09": 33}  # the longest first
+BY_LENGTH = [
+    pytest.param(path, marks=pytest.mark.slow(SECONDS.get(path.stem[:2], 30)), id=path.stem) for path in NOTEBOOKS
+]
+pytestmark = pytest.mark.timeout(600)  # on a busy machine, and with a slow connection to the package index
+
+
+def install(pins: dict[str, str], *where: str | Path) -> bool:
+    """Whether these versions, and nothing else, could be installed."""
+    names = [f"{name}=={version}" for name, version in pins.items()]
+    argv = [sys.executable, "-m", "pip", *where, "--no-deps", "--quiet", "--disable-pip-version-check", *names]
+    call = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if call.returncode:
+        warnings.warn(f"Colab's versions cannot be installed, so this environment's serve: {call.stderr}", stacklevel=1)
+    return call.returncode == 0
+
+
+@pytest.fixture(scope="session")
+def colab(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, Path]:
+    """A Python with Colab's kernel and widgets in front of this environment's packages; and a folder with COLAB_DRAWS.
+
+    Made once for all workers. Where Colab's versions cannot be had, this environment's packages serve.
+    """
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "colab"
+    python, draws = home / "venv" / "bin" / "python", home / "draws"
+    with sole_use(home, wait=True):
+        if not (home / "made").exists():
+            venv.create(home / "venv")
+            [packages] = (home / "venv" / "lib").glob("python*/site-packages")
+            (packages / "behind.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+            install(COLAB | NEEDED, "--python", python, "install", "--ignore-installed")
+            install(COLAB_DRAWS, "install", "--target", draws)
+            (home / "made").touch()
+    return python, draws
+
+
+def execute(notebook: Path, cwd: Path, python: str | Path = sys.executable, **env: str) -> None:
+    live = ["-p", "live_steps", "20"] if "live_steps" in notebook.read_text() else []
+    argv = [python, "-m", "papermill", notebook, notebook.with_suffix(".out.ipynb"), "-k", "python3", *live]
+    env = os.environ | {"OMP_NUM_THREADS": "1"} | env
+    call = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert call.returncode == 0, call.stderr[-3000:]
+
+
+def made(project: Path) -> dict[str, bytes]:
+    """What the notebooks make for the report, by name."""
+    files = [*project.glob("figures/*.svg"), project / "report" / "results.json", *project.glob("report/splits/*")]
+    return {str(path.relative_to(project)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("path", BY_LENGTH)
+def test_a_notebook_makes_what_is_committed(path: Path, tmp_path: Path, colab: tuple[Path, Path]) -> None:
+    project = copy_of_project(tmp_path / "project")
+    notebook = project / "notebooks" / path.name
+    if path.stem in WITH_WIDGETS:
+        execute(notebook, notebook.parent, colab[0])
+    else:
+        execute(notebook, project)
+    if pinned():
+        again, committed = made(project), made(ROOT)
+        assert [name for name in again | committed if again.get(name) != committed.get(name)] == []
+
+
+@pytest.mark.slow(23)
+def test_a_notebook_runs_with_colabs_matplotlib_and_numpy(tmp_path: Path, colab: tuple[Path, Path]) -> None:
+    python, draws = colab
+    notebook = copy_of_project(tmp_path / "project") / "notebooks" / "04_grokking.ipynb"
+    execute(notebook, notebook.parent, python, PYTHONPATH=str(draws))
+
+
+def test_the_widgets_are_where_this_file_thinks() -> None:
+    assert {path.stem for path in NOTEBOOKS if "lib.figures.widgets" in path.read_text()} == set(WITH_WIDGETS)
+
+
+def test_requirements_are_content_with_colabs_versions() -> None:
+    versions = {name.replace("_", "-"): version for name, version in (COLAB | COLAB_DRAWS).items()}
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    asked = [Requirement(line) for line in lines if line]
+    assert {requirement.name for requirement in asked} >= {"ipykernel", "ipywidgets", "matplotlib", "nbformat", "numpy"}
+    for requirement in asked:
+        version = versions.get(requirement.name)
+        assert version is None or requirement.specifier.contains(version), f"{requirement} would replace {version}"
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks", "notebooks/deeper"])
+def test_the_set_up_cell_finds_the_project_from_any_folder_of_it(folder: str, tmp_path: Path) -> None:
+    """From the root papermill starts, from the notebooks' folder Jupyter does; it is the same cell in all notebooks."""
+    first = [
+        next(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        for path in NOTEBOOKS
+    ]
+    assert len(set(first)) == 1
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "config.py").write_text("")
+    cwd = tmp_path / folder
+    cwd.mkdir(parents=True, exist_ok=True)
+    told = f"{first[0]}\nimport lib.config\nprint(lib.config.__file__)"
+    call = subprocess.run([sys.executable, "-c", told], cwd=cwd, capture_output=True, text=True, check=False)
+    assert call.stdout == f"{tmp_path / 'lib' / 'config.py'}\n", call.stderr
