@@ -73,7 +73,7 @@ class Transformer(nn.Module):
         """The last block's output, for the arguments of `forward`."""
         B, T = tokens.shape
         past = 0 if cache is None else cache[0].past
-        layers: list[LayerCache | None] = [*(cache or [None] * len(self.blocks))]
+        layers: list = cache or [None] * len(self.blocks)
         x = self.embed(tokens)
         if self.config.positions == "learned":
             x = x + self.position.weight.narrow(0, past, T)
