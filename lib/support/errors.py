@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -16,7 +17,9 @@ class UserError(ValueError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean …?" for the known word nearest to `word`, or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.75)  # float64 is no typing error for float16
+    digits = re.findall(r"\d", word)  # float64 is no misspelt float16
+    possible = [one for one in known if not digits or re.findall(r"\d", one) == digits]
+    close = get_close_matches(word, possible, n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
 
 
