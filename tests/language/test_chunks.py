@@ -10,7 +10,7 @@ from lib.config import ModelConfig, TrainConfig
 from lib.data import Batch
 from lib.language import chunks, networks
 from lib.language.chunks import CorpusObjective, evaluate_tokens
-from lib.language.windows import Windows
+from lib.language.corpora import Windows
 
 NETWORKS = [
     {"tied": True},

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.language.windows import Windows
+from lib.language.corpora import Windows
 
 
 @given(st.integers(2, 200), st.integers(1, 20))

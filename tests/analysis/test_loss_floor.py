@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib import tasks
-from lib.analysis.floors import loss_floor
+from lib.analysis.comparison import loss_floor
 from lib.config import DataConfig
 
 
