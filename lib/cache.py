@@ -3,21 +3,6 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from lib.config import ModelConfig
-
-
-class Cache:
-    """What later tokens need of the `past` tokens that a transformer has read: each layer's keys and values."""
-
-    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
-        """Empty; of the type and on the device of `like`."""
-        shape = (batch_size, config.n_heads, config.context_length, config.d_model // config.n_heads)
-        self.layers = [LayerCache(like.new_empty(shape), like.new_empty(shape)) for _ in range(config.n_layers)]
-
-    @property
-    def past(self) -> int:
-        return self.layers[0].past
-
 
 class LayerCache:
     """Keys and values of one layer, in buffers for the whole context, so that a step writes its own tokens only."""

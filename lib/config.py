@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lib.support.errors import UserError
-from lib.support.fields import Nested, Section, coerce, option
+from lib.support.fields import Nested, Section, option
 
 
 def is_prime(n: int) -> bool:
@@ -95,8 +95,11 @@ class ModelConfig(Section):
     frozen_embeddings: bool = option(False, "leave the token and position embeddings as they are initialised")
     context_length: int = option(32, "longest sequence the model can read, in tokens")
     norm: Literal["layernorm", "rmsnorm", "none"] = option("layernorm", "normalisation")
+    norm_eps: float = option(0.0, "added to the norm's variance; 0: torch's own, 1e-5, but 1.2e-7 for rmsnorm")
     norm_placement: Literal["pre", "post"] = option("pre", "normalise before each sublayer, or after adding it")
-    activation: Literal["gelu", "relu", "swiglu"] = option("gelu", "feed-forward nonlinearity")
+    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = option(
+        "gelu", "feed-forward nonlinearity; GPT-2's own is gelu_tanh, an approximation of gelu"
+    )
     positions: Literal["learned", "sinusoidal", "rope", "none"] = option("learned", "position encoding")
     bias: bool = option(True, "biases in all linear layers but the query, key and value projections")
     qkv_bias: bool = option(True, "biases in the query, key and value projections")
@@ -115,6 +118,7 @@ class ModelConfig(Section):
         if self.positions == "sinusoidal":
             self.require(self.d_model % 2 == 0, "d_model", "even for sinusoidal positions")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1")
+        self.require(self.norm_eps >= 0, "norm_eps", "at least 0")
         self.require(self.init_scale > 0, "init_scale", "above 0")
 
 
@@ -143,9 +147,9 @@ class OptimConfig(Section):
         for name in ("warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
         self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
-        if self.schedule == "constant":
-            self.require(self.fall_steps == 0, "fall_steps", "0 unless optim.schedule = cosine")
-            self.require(self.final_lr == 0, "final_lr", "0 unless optim.schedule = cosine")
+        if self.schedule == "constant" and (self.fall_steps or self.final_lr):
+            needed = f"optim.fall_steps = 0 and optim.final_lr = 0, now {self.fall_steps} and {self.final_lr:g}"
+            self.require(False, "schedule", f"cosine, or else {needed}")
         allowed = f"0, or more than optim.warmup_steps = {self.warmup_steps}"
         self.require(self.fall_steps == 0 or self.fall_steps > self.warmup_steps, "fall_steps", allowed)
 
@@ -185,10 +189,10 @@ class RunConfig(Nested):
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
-    seed: int = option(0, "seed of the initial weights, the order of the batches and dropout")
+    seed: int = option(0, "seed of initial weights, dropout and the order of batches, which is hashed from 4,295 on")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", coerce("seed", self.seed, int))
+        super().__post_init__()
         if not 0 <= self.seed < 2**31:
             raise UserError(f"seed = {self.seed}: must be from 0 to 2147483647")
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from lib.support.streams import stream
 from lib.tokenizer import Tokenizer
 
 # which targets are scored: each sequence's final one, under half of all (padding counts), more, all of a corpus; "few"
@@ -106,10 +107,12 @@ def batch_rows(n: int, batch_size: int, step: int, seed: int) -> Int[Tensor, " b
         return torch.arange(n).repeat(batch_size // n)  # whole epochs: the order does not matter
     first, last = step * batch_size, (step + 1) * batch_size
     epochs = range(first // n, (last - 1) // n + 1)
-    stream = torch.cat([permutation(n, seed, epoch) for epoch in epochs])
-    return stream[first - epochs[0] * n : last - epochs[0] * n]
+    rows = torch.cat([permutation(n, seed, epoch) for epoch in epochs])
+    return rows[first - epochs[0] * n : last - epochs[0] * n]
 
 
 @lru_cache(maxsize=4)
 def permutation(n: int, seed: int, epoch: int) -> Int[Tensor, " n"]:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    own = seed * 1_000_003 + epoch  # the rule of the stored runs, up to what torch's generator tells apart
+    own = own if own < 2**32 else stream(seed, "batches of epoch", epoch)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(own))

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lib.cache import Cache, LayerCache
+from lib.cache import LayerCache
 from lib.config import ModelConfig
 
 Tokens = Int[Tensor, "B T"]
 Lengths = Int[Tensor, " B"] | None
+Cache = list[LayerCache] | None
 Mask = Bool[Tensor, "#B 1 _ K"] | None  # True where a query may look at a key
 
 
@@ -45,12 +46,14 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(not (config.frozen_embeddings and name in ("embed.weight", "position.weight")))
 
-    def new_cache(self, batch_size: int) -> Cache:
-        """An empty cache for so many sequences, on the model's device."""
-        return Cache(self.config, batch_size, self.embed.weight)
+    def new_cache(self, batch_size: int) -> list[LayerCache]:
+        """An empty cache for so many sequences, one for each block, on the model's device."""
+        config, new = self.config, self.embed.weight.new_empty
+        shape = (batch_size, config.n_heads, config.context_length, config.d_model // config.n_heads)
+        return [LayerCache(new(shape), new(shape)) for _ in self.blocks]
 
     def forward(
-        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache | None = None
+        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache = None
     ) -> Float[Tensor, "B *T V"]:
         """Logits of the token after each token, (B, T, V); with `last=True` after each sequence's last only, (B, V).
 
@@ -58,19 +61,19 @@ class Transformer(nn.Module):
         attended to, and logits at padded positions mean nothing. `last=True` gives what the full forward gives at
         those positions, and the last block computes no more than they need.
 
-        With a `cache` the tokens continue the `cache.past` tokens read before, and all of them must fit into the
+        With a `cache` the tokens continue those read before, and all of them must fit into the
         context. The logits are what the full forward gives at the new positions; the cache then holds the new tokens
         too. A cache is for inference, without gradients, and for sequences of one length: `lengths` must be None.
         """
         return self.logits(self.states(tokens, lengths, last, cache))
 
     def states(
-        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache | None = None
+        self, tokens: Tokens, lengths: Lengths = None, last: bool = False, cache: Cache = None
     ) -> Float[Tensor, "B *T D"]:
         """The last block's output, for the arguments of `forward`."""
         B, T = tokens.shape
-        past = 0 if cache is None else cache.past
-        layers = [None] * len(self.blocks) if cache is None else cache.layers
+        past = 0 if cache is None else cache[0].past
+        layers: list = cache or [None] * len(self.blocks)
         x = self.embed(tokens)
         if self.config.positions == "learned":
             x = x + self.position.weight.narrow(0, past, T)
@@ -180,7 +183,7 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         kinds: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "swiglu": F.silu}
-        self.activation = kinds[config.activation]
+        self.activation = kinds.get(config.activation) or nn.GELU("tanh")
         self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
         self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
         self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if config.activation == "swiglu" else None
@@ -202,7 +205,7 @@ def to_logits(z: Float[Tensor, "*N V"], config: ModelConfig) -> Float[Tensor, "*
 
 def make_norm(config: ModelConfig) -> nn.Module:
     kinds = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm, "none": nn.Identity}
-    return kinds[config.norm](config.d_model)
+    return kinds[config.norm](config.d_model, **({"eps": config.norm_eps} if config.norm_eps else {}))
 
 
 def attention_mask(K: int, lengths: Lengths, device: torch.device, past: int = 0) -> Bool[Tensor, "#B 1 T K"]:

@@ -70,15 +70,19 @@ class Optimizer:
         return total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def step(self, step: int) -> None:
-        """Filter and clip the gradients, then update the weights from `step` to `step + 1`."""
-        for change in self.filters:
-            change(self.parameters)
-        if self.config.clip:
-            nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        for part in self.parts:
-            for group in part.param_groups:
-                group["lr"] = self.lr(step)
-            self.scaler.step(part)  # float16: skipped if a gradient overflowed
+        """Filter and clip the gradients, then update the weights from `step` to `step + 1`.
+
+        In float16 a step in which any gradient has overflowed changes nothing but the loss's scale.
+        """
+        if not self.scaler.is_enabled() or self.grad_norm().isfinite():
+            for change in self.filters:
+                change(self.parameters)
+            if self.config.clip:
+                nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+            for part in self.parts:
+                for group in part.param_groups:
+                    group["lr"] = self.lr(step)
+                self.scaler.step(part)
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from lib.config import DataConfig
 from lib.data import IGNORE
 from lib.objective import Network, evaluating
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 from lib.tasks import encode_equations
 from lib.tokenizer import Tokenizer
 
@@ -64,7 +64,7 @@ def generate(
 
 @torch.no_grad()
 def next_logits(model: Network, tokens: Int[Tensor, "B T"], cache: Any = None) -> Float[Tensor, "B V"]:
-    """Logits of the token after `tokens`, of which a cache has read the first `cache.past`.
+    """Logits of the token after `tokens`, of which a cache has read the first ones.
 
     Beyond the context the window of tokens moves on by one with each new token, and with it every position. Then the
     whole window is read again, and the cache is of no use.
@@ -72,7 +72,7 @@ def next_logits(model: Network, tokens: Int[Tensor, "B T"], cache: Any = None) -
     C = model.config.context_length
     if cache is None or tokens.shape[1] > C:
         return model(tokens[:, -C:], last=True)
-    return model(tokens[:, cache.past :], last=True, cache=cache)
+    return model(tokens[:, cache[0].past :], last=True, cache=cache)
 
 
 def sample(
@@ -100,7 +100,7 @@ def encode_prompt(model: Network, tokenizer: Tokenizer, prompt: Prompt) -> list[
         raise UserError("prompt '': must not be empty: the tokenizer has no <bos> to begin with")
     if len(ids) > model.config.context_length:
         room = model.config.context_length - len(ids) + len(given)
-        raise UserError(f"prompt {prompt!r}: {len(given)} tokens; must be at most {room}")
+        raise UserError(f"prompt {shortened(str(prompt))}: {len(given)} tokens; must be at most {room}")
     return ids
 
 

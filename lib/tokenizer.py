@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 
 Tokenizer = Any  # one of these, or of lib/language/tokenizers.py
 
@@ -45,7 +45,9 @@ class CharacterTokenizer:
         """Token ids without special tokens. Raises UserError for a character outside the vocabulary."""
         for character in text:
             if character not in self.characters:
-                raise UserError(f"character {character!r} in {text!r}: must be one of {' '.join(self.characters)!r}")
+                raise UserError(
+                    f"character {character!r} in {shortened(text)}: must be one of {' '.join(self.characters)!r}"
+                )
         return [len(self.SPECIAL) + self.characters.index(c) for c in text]
 
     def decode(self, ids: list[int]) -> str:
@@ -78,11 +80,11 @@ class NumberTokenizer:
         for piece in re.findall(r"\d+|\S", text):
             if piece in symbols:
                 ids.append(symbols[piece])
-            elif piece.isascii() and piece.isdigit() and int(piece) < self.p:
+            elif piece.isascii() and piece.isdigit() and len(piece) < 10 and int(piece) < self.p:
                 ids.append(int(piece))
             else:
                 allowed = f"a number from 0 to {self.p - 1}, {self.operation} or ="
-                raise UserError(f"{piece!r} in {text!r}: must be {allowed}")
+                raise UserError(f"{shortened(piece)} in {shortened(text)}: must be {allowed}")
         return ids
 
     def decode(self, ids: list[int]) -> str:

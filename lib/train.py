@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
@@ -67,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
-    plan = {each: [config.override(changes) for config in EXPERIMENTS[each]()] for each in known[name]}
     root = args["checkpoints"]
+    plan = {each: changed(each, changes, root) for each in known[name]}
     options = {name: args[name] for name in ("fresh", "workers", "device", "shard")}
     check_device(args["device"])
     with distributed.group(args["device"]):
@@ -83,9 +84,31 @@ def main(argv: list[str] | None = None) -> int:
 
 def result(run: Run) -> str:
     """What a run came to, in a few words."""
+    nothing = "  at chance on its own train split" if run.at_chance else ""
     if run.config.data.task == "corpus":
-        return f"val perplexity {run.metrics['val_ppl'][-1]:.4g}  {run.summary['tokens_per_s']:,.0f} tokens/s"
-    return f"t_fit {run.t_fit}  t_grok {run.t_grok}"
+        return f"val perplexity {run.metrics['val_ppl'][-1]:.4g}  {run.summary['tokens_per_s']:,.0f} tokens/s{nothing}"
+    return f"t_fit {run.t_fit}  t_grok {run.t_grok}{nothing}"
+
+
+def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunConfig]:
+    """The configs of an experiment with the changes that the command line asks for, and what they entail in words.
+
+    A schedule that ended with a preset's last step ends with the new one, unless its length is set, too.
+    """
+    configs, told = [], []
+    for base in EXPERIMENTS[experiment]():
+        follows = "train.max_steps" in changes and base.optim.fall_steps == base.train.max_steps
+        config = base.override(({"optim.fall_steps": 0} if follows else {}) | changes)
+        configs.append(config)
+        fall, last, final = config.optim.fall_steps, config.train.max_steps, config.optim.final_lr
+        if changes and 0 < fall < last:
+            told.append(f"the learning rate has fallen to {final:.0%} at optim.fall_steps = {fall} of {last} steps")
+        same = base.override({"train.max_steps": last, "optim.fall_steps": fall})
+        if config == same != base and find(experiment, base, root) is not None:
+            told.append("stored runs end at another train.max_steps and keep no state: these begin at step 0")
+    for line in dict.fromkeys(told):
+        print(f"{experiment}: {line}", file=sys.stderr)
+    return configs
 
 
 if __name__ == "__main__":

@@ -79,7 +79,9 @@ def outcome_table(cells: Cells, first: str) -> Markdown:
     for name, runs in cells.items():
         told = outcome(runs)
         share, low, high = told["p_grok"]
-        row = [name, f"{told['grokked']}/{told['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"]
+        chance = sum(run.at_chance for run in runs)
+        grokked = f"{told['grokked']}/{told['n']}" + (f", {chance} at chance on train" if chance else "")
+        row = [name, grokked, f"{share:.0%} [{low:.0%}–{high:.0%}]"]
         row += [interval(*told[milestone]) for milestone in MILESTONES]
         rows.append([*row, shown(told["lowest"], ".1%")])
     return markdown([first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"], rows)

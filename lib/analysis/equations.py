@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lib import tasks
 from lib.config import DataConfig, RunConfig
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 
 
 def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
@@ -15,18 +15,18 @@ def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
 
     Raises UserError if it is none that a model of this data can answer.
     """
-    parts = re.fullmatch(r"(-?\d+)([-+/])(-?\d+)=?", "".join(prompt.split()), re.ASCII)
+    parts = re.fullmatch(r"\s*(-?\d{1,9})\s*([-+/])\s*(-?\d{1,9})\s*=?\s*", prompt, re.ASCII)
     example = f"a{data.operation}b= with a and b from 0 to {data.p - 1}, such as 12{data.operation}5="
     if parts is None:
-        raise UserError(f"prompt {prompt!r}: must be {example}")
+        raise UserError(f"prompt {shortened(prompt)}: must be {example}")
     a, b = int(parts[1]), int(parts[3])
     if parts[2] != data.operation:
-        raise UserError(f"prompt {prompt!r}: this network knows {data.operation} only; must be {example}")
+        raise UserError(f"prompt {shortened(prompt)}: this network knows {data.operation} only; must be {example}")
     for name, number in (("a", a), ("b", b)):
         if not 0 <= number < data.p:
-            raise UserError(f"prompt {prompt!r}: {name} = {number}: must be from 0 to {data.p - 1}")
+            raise UserError(f"prompt {shortened(prompt)}: {name} = {number}: must be from 0 to {data.p - 1}")
     if data.operation == "/" and b == 0:
-        raise UserError(f"prompt {prompt!r}: nothing can be divided by 0; must be {example} and b not 0")
+        raise UserError(f"prompt {shortened(prompt)}: nothing can be divided by 0; must be {example} and b not 0")
     return a, b
 
 

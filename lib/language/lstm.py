@@ -31,10 +31,10 @@ class LSTM(nn.Module):
             parameter.data *= config.init_scale
         self.embed.weight.requires_grad_(not config.frozen_embeddings)
 
-    def new_cache(self, batch_size: int) -> SimpleNamespace:
+    def new_cache(self, batch_size: int) -> list[SimpleNamespace]:
         """The state (h, c), each (n_layers, batch_size, H), before the first token, and how many tokens were read."""
         zeros = self.embed.weight.new_zeros(self.config.n_layers, batch_size, self.config.d_hidden)
-        return SimpleNamespace(state=(zeros, zeros), past=0)
+        return [SimpleNamespace(state=(zeros, zeros), past=0)]
 
     def forward(self, tokens: Tensor, lengths: Lengths = None, last: bool = False, cache: Any = None) -> Tensor:
         """Logits (B, T, V); with `last=True` those of each sequence's last token only, (B, V).
@@ -42,7 +42,7 @@ class LSTM(nn.Module):
         tokens: (B, T) int64, padded on the right. lengths: (B,) tokens before the padding, or None without padding.
         A later token never changes an earlier token's logits, so padding needs no mask.
 
-        With a `cache` the tokens continue the `cache.past` tokens read before, and the logits are what the full forward
+        With a `cache` the tokens continue the tokens read before, and the logits are what the full forward
         gives at the new positions. `lengths` must then be None: the state after padding is not the sequence's.
         """
         return self.logits(self.states(tokens, lengths, last, cache))
@@ -53,8 +53,8 @@ class LSTM(nn.Module):
         if cache is None:
             states, _ = self.lstm(x)
         else:
-            states, cache.state = self.lstm(x, cache.state)
-            cache.past += tokens.shape[1]
+            states, cache[0].state = self.lstm(x, cache[0].state)
+            cache[0].past += tokens.shape[1]
         if last:
             at = -1 if lengths is None else lengths - 1
             states = states[range(len(states)), at]

@@ -1,7 +1,6 @@
 """A sweep's run folders as one file, `<experiment>.zip`: hundreds of small files would bury the repository."""
 
 import io
-import os
 import shutil
 import zipfile
 import zlib
@@ -10,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lib.support.errors import UserError
-from lib.support.files import sole_use
+from lib.support.files import sole_use, write_atomically
 from lib.training.backends import FOLDERS
 from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, LOG, METRICS, SAMPLES, SUMMARY
 
@@ -48,11 +47,11 @@ def add(path: Path, runs: Collection[Path]) -> None:
         with zipfile.ZipFile(path) as before:
             others = [name for name in before.namelist() if name.partition("/")[0] not in again]
             contents |= {name: before.read(name) for name in others}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with zipfile.ZipFile(temporary, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in sorted(contents.items()):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
-    os.replace(temporary, path)
+    write_atomically(path, buffer.getvalue())
 
 
 def clear(aside: Path) -> None:

@@ -5,12 +5,15 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lib.config import RunConfig
@@ -45,7 +48,8 @@ class Pool:
     def __init__(self, device: str, workers: int, fresh: bool, backends: Sequence[str] = ()) -> None:
         self.device, self.workers, self.fresh, self.backends = device, workers, fresh, backends
         # a forked worker has torch imported already; platforms without a fork server start each worker afresh
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        short = len(tempfile.gettempdir()) < 70  # the server's socket lies there, and a socket's path ends at 108
+        method = "forkserver" if short and "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self.context = multiprocessing.get_context(method)
         # what glibc reads as a worker starts: memory in large pages, a few per cent faster
         os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
@@ -99,12 +103,12 @@ class Pool:
 
     def begin(self, folder: Path, config: RunConfig) -> Job:
         if self.fresh and folder not in self.tries and folder.exists():
-            with sole_use(folder):  # never the folder of a run that another process is training
-                shutil.rmtree(folder)
+            empty(folder)
         self.tries[folder] = self.tries.get(folder, 0) + 1
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=work, args=(config, folder, self.device, sender, self.backends))
-        process.start()
+        with hidden_main():
+            process.start()
         sender.close()
         return Job(config, folder, process, receiver)
 
@@ -161,6 +165,23 @@ class Pool:
 
     def print(self, text: str, end: str = "\n") -> None:
         print(("\r\033[K" if sys.stderr.isatty() else "") + text, end=end, file=sys.stderr, flush=True)
+
+
+def empty(folder: Path) -> None:
+    """Remove what a run folder holds, also where the folder is a link. Raises UserError if a process trains in it."""
+    with sole_use(folder):
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Workers need this module alone: without it they would import the caller's script, and run it once more."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def length(config: RunConfig) -> int:

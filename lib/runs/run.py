@@ -17,8 +17,8 @@ from lib.training.weights import load_weights
 class Run:
     """A finished run, in a folder or in a sweep's archive. Raises UserError if it is not finished, or damaged."""
 
-    def __init__(self, path: files.Folder) -> None:
-        self.path = path
+    def __init__(self, path: files.Folder | str) -> None:
+        self.path = path = Path(path) if isinstance(path, str) else path
         if not (path / files.SUMMARY).exists():
             raise UserError(f"{path}: not a finished run: it has no {files.SUMMARY}")
         self.summary, config = self.json(files.SUMMARY), self.json(files.CONFIG)
@@ -34,6 +34,7 @@ class Run:
         self.t_grok: int | None = self.summary["t_grok"]
         self.diverged_at: int | None = self.summary.get("diverged_at")
         self.divergence = files.divergence(self.summary)  # step, learning rate and gradient norm in words, or None
+        self.at_chance = files.at_chance(self.config, rows[-1], self.summary.get("unigram_loss"))
         names = files.columns(self.config)  # a cell left empty is nan
         self.metrics = {name: np.array([row[name] for row in rows], float) for name in names}
 

@@ -1,9 +1,8 @@
 """Stored runs: find one, or have a list of configs trained as far as they are missing."""
 
-import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ from lib.config import RunConfig
 from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
 from lib.runs import archive
-from lib.runs.pool import Pool
+from lib.runs.pool import Pool, empty
 from lib.runs.run import Run
 from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.support.files import ROOT, sole_use
+from lib.support.files import ROOT
 from lib.training import datasets, distributed, weights
 from lib.training.backends import Names, check_backends
 from lib.training.folder import STATE, SUMMARY, Folder, describe
@@ -30,9 +29,9 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
 
     A run in the archive that was begun again counts as none until it is finished.
     """
-    folder = root / experiment / config.id
+    folder = Path(root) / experiment / config.id
     places: list[Folder] = [folder]
-    packed = archive.open_archive(root / experiment)
+    packed = archive.open_archive(folder.parent)
     if packed is not None and not (folder / STATE).exists():
         places.append(packed / config.id)
     runs = (Run(place) for place in places if (place / SUMMARY).exists())
@@ -43,18 +42,19 @@ def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
     """The finished run of `config`; raises UserError if there is none."""
     run = find(experiment, config, root)
     if run is None:
-        raise UserError(f"{root / experiment / config.id}: not a finished run; train it with python -m lib.train")
+        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; train it with python -m lib.train")
     return run
 
 
-def run_all(experiment: str, configs: Sequence[RunConfig], **options: Any) -> list[Run]:
+def run_all(experiment: str, configs: Iterable[RunConfig], **options: Any) -> list[Run]:
     """The runs of `configs`, in their order; those that are not stored yet are trained first (options: `train_all`)."""
+    configs = list(configs)
     train_all({experiment: configs}, **options)
     return [stored(experiment, config, options.get("root", CHECKPOINTS)) for config in configs]
 
 
 def train_all(
-    plan: Mapping[str, Sequence[RunConfig]],
+    plan: Mapping[str, Iterable[RunConfig]],
     *,
     fresh: bool = False,
     workers: int | None = None,
@@ -72,6 +72,7 @@ def train_all(
     """
     machine.check_device(device)
     check_backends(backends)
+    plan, root = {experiment: list(configs) for experiment, configs in plan.items()}, Path(root)
     missing: dict[Path, RunConfig] = {}
     for experiment, configs in plan.items():
         for config in dict.fromkeys(configs):
@@ -125,8 +126,7 @@ def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, bac
     first = distributed.rank() == 0
     for folder, config in runs.items():
         if first and fresh and folder.exists():
-            with sole_use(folder):
-                shutil.rmtree(folder)
+            empty(folder)
         distributed.barrier()
         tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else ignore
         train(config, folder, device, tell, backends, shard)

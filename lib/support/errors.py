@@ -1,7 +1,9 @@
 """Errors that a user can act on, and command lines that report such an error in one line."""
 
 import argparse
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -15,8 +17,15 @@ class UserError(ValueError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean …?" for the known word nearest to `word`, or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    digits = re.findall(r"\d", word)  # float64 is no misspelt float16
+    possible = [one for one in known if not digits or re.findall(r"\d", one) == digits]
+    close = get_close_matches(word, possible, n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def shortened(text: str) -> str:
+    """`text` as Python shows it; of a long text the first 60 characters and the length."""
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(text):,} characters)"
 
 
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
@@ -27,15 +36,24 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(main)
     def command(*args: Any) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal may not know every character
         try:
             status = main(*args)
             sys.stdout.flush()
             return status
         except (UserError, KeyboardInterrupt) as error:
-            if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-                print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
+            told = str(error) or "stopped"
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
+                return 1
+            if error.filename is None:
+                raise
+            told = f"{error.filename}: cannot be read or written ({error.strerror})"
+        if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+            print(f"error: {told}", file=sys.stderr)
         return 1
 
     return command
@@ -51,5 +69,7 @@ class Parser(argparse.ArgumentParser):
         args, unknown = self.parse_known_intermixed_args(argv)
         if unknown:
             word = unknown[0].split("=")[0]
+            if not word.startswith("-"):
+                self.error(f"{word}: one word too many; each option takes one value")
             self.error(f"{word}: no such option{suggestion(word, self._option_string_actions)}; see --help")
         return args

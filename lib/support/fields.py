@@ -65,6 +65,14 @@ class Section:
 class Nested:
     """Base of a config made of sections: each field has a dotted name, such as `optim.lr`."""
 
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not is_dataclass(f.default):
+                object.__setattr__(self, f.name, coerce(f.name, value, typing.get_type_hints(type(self))[f.name]))
+            elif not isinstance(value, type(f.default)):
+                raise UserError(f"{f.name} = {value!r}: must be a {type(f.default).__name__}")
+
     @classmethod
     def options(cls) -> dict[str, str]:
         """Every field by its dotted name, with its help text, its choices, and its default."""

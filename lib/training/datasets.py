@@ -51,8 +51,6 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
             raise UserError(f"{name} = {'true' if value is True else repr(value)}: must be {allowed}")
     if train.prompt:
         check_prompt(config, data.tokenizer)
-    if train.precision == "float16" and config.optim.grokfast:
-        raise UserError("train.precision = 'float16': must be another with optim.grokfast, whose mean it overflows")
 
 
 def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:

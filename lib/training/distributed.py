@@ -25,6 +25,7 @@ from lib.loop import Loop
 from lib.objective import Objective, Row
 from lib.support.errors import UserError
 from lib.support.files import sole_use
+from lib.support.streams import stream
 from lib.training.folder import CONFIG, METRICS, STATE
 
 
@@ -152,7 +153,7 @@ def same_logits(network: nn.Module) -> AbstractContextManager[Any]:
 def seed_dropout(seed: int, step: int) -> None:
     """Gives each rank above 0 a dropout stream of its own from a saved step on, the same if resumed at that step."""
     if rank():
-        torch.manual_seed((seed * 1_000_003 + step) * 1_009 + rank())
+        torch.manual_seed(stream(seed, f"dropout of rank {rank()} from step", step))
 
 
 def check_shard(config: RunConfig) -> None:

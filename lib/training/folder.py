@@ -70,6 +70,16 @@ def divergence(summary: dict[str, Any]) -> str | None:
     return None if step is None else summary.get("divergence", f"the loss of step {step} is not finite")
 
 
+def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None = None) -> bool:
+    """Whether a network does no better on its own train split than guessing: it has learned nothing.
+
+    Equations: less than three times the accuracy of a guess, 1/p. A corpus: no better than its unigram model.
+    """
+    if config.data.task == "corpus":
+        return bool(unigram_loss) and row["train_loss"] >= unigram_loss["train"]
+    return config.data.task == "arithmetic" and row["train_acc"] < 3 / config.data.p
+
+
 def describe(row: Row) -> str:
     """A row of metrics in words."""
     parts = [f"step {int(row['step']):,}"]

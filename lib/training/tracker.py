@@ -10,7 +10,7 @@ from lib.config import RunConfig
 from lib.objective import Row
 from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.support.files import write_atomically, write_json
+from lib.support.files import append, write_atomically, write_json
 from lib.training import folder as files
 from lib.training.backends import Backends, Names
 
@@ -54,8 +54,9 @@ class ExperimentTracker:
         """Append a row; columns not given stay empty. Returns the row as it can be read back: to seven digits."""
         metrics = metrics | {"time_s": round(self.clock.seconds, 3)}
         row = {name: None if metrics.get(name) is None else float(f"{metrics[name]:.7g}") for name in self.columns}
-        with open(self.folder / files.METRICS, "a" if self.rows else "w", encoding="utf-8") as file:
-            file.write(("" if self.rows else files.line(self.columns)) + self.line(row))
+        if not self.rows:
+            write_atomically(self.folder / files.METRICS, files.line(self.columns))
+        append(self.folder / files.METRICS, self.line(row))
         self.rows.append(row)
         self.backends.log(row)
         return row
@@ -83,8 +84,7 @@ class ExperimentTracker:
 
     def note(self, text: str) -> None:
         """A line in train.log, after the seconds trained so far."""
-        with open(self.folder / files.LOG, "a", encoding="utf-8") as file:
-            file.write(f"{self.clock.seconds:9.1f} s  {text}\n")
+        append(self.folder / files.LOG, f"{self.clock.seconds:9.1f} s  {text}\n")
 
     def finish(self, summary: dict[str, Any], keep_state: bool) -> None:
         """Write summary.json, which marks the run as finished."""

@@ -19,7 +19,7 @@ from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.training import datasets, distributed, methods, prefixes, state, tracker, weights
 from lib.training.backends import Names, check_backends
-from lib.training.folder import SNAPSHOTS, WEIGHTS, describe
+from lib.training.folder import SNAPSHOTS, WEIGHTS, at_chance, describe
 
 Show = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
@@ -156,6 +156,8 @@ class Trainer:
             summary |= {"diverged_at": diverged_at, "divergence": reason}
             told = f"diverged: {reason}"
         self.tracker.note(told)
+        if at_chance(self.config, rows[-1], self.data.facts.get("unigram_loss")):
+            self.tracker.note("at chance on its own train split: the network has learned nothing")
         self.tracker.finish(summary, keep_state=diverged_at is not None)
 
     def save_weights(self, name: str, dtype: torch.dtype) -> None:

@@ -19,6 +19,8 @@ from lib.training.weights import load_weights
         ("12/5/3=", ["must be a/b="]),
         ("12/0=", ["divided by 0", "b not 0"]),
         ("=", ["must be a/b="]),
+        ("1 2/5=", ["'1 2/5='", "must be a/b="]),
+        ("1" * 5000 + "/5=", ["'… (5,003 characters)", "must be a/b="]),
         ("", ["must be a/b="]),
     ],
 )

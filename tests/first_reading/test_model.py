@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import PAPER, POSITIONS, SOME, VOCAB, build
 
 from lib.config import ModelConfig
 from lib.language import networks
-from lib.model import Transformer, sinusoids
+from lib.model import FeedForward, Transformer, make_norm, sinusoids
 
 CACHED = [
     *SOME,
@@ -72,7 +73,7 @@ def test_cached_logits_equal_the_full_forward(options: dict[str, object], sizes:
         at_ends = torch.stack([model(piece, last=True, cache=cache_of_last) for piece in pieces], 1)
     torch.testing.assert_close(logits, whole, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(at_ends, whole[:, ends - 1], rtol=1e-5, atol=1e-5)
-    assert cache.past == cache_of_last.past == 12
+    assert cache[0].past == cache_of_last[0].past == 12
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
@@ -126,3 +127,15 @@ def test_stablemax_is_that_of_the_paper(tokens: torch.Tensor) -> None:
     plain, stable = build()(tokens), build(output="stablemax")(tokens)
     s = torch.where(plain >= 0, plain + 1, 1 / (1 - plain))
     torch.testing.assert_close(stable.softmax(-1), s / s.sum(-1, keepdim=True))
+
+
+def test_gpt2s_gelu_is_the_tanh_form_and_the_norms_epsilon_can_be_set() -> None:
+    x = torch.linspace(-3, 3, 8)[None]
+    for activation, form in (("gelu", "none"), ("gelu_tanh", "tanh")):
+        network = FeedForward(ModelConfig(d_model=8, n_heads=1, d_ff=8, activation=activation))
+        torch.testing.assert_close(network(x), network.down(F.gelu(network.up(x), approximate=form)), rtol=0, atol=0)
+    small = torch.full((1, 8), 1e-3)  # as at an initial scale of GPT-2's, where the epsilon decides
+    own, llama = (make_norm(ModelConfig(d_model=8, n_heads=1, norm="rmsnorm", norm_eps=eps)) for eps in (0.0, 1e-5))
+    assert own.eps is None and llama.eps == 1e-5
+    torch.testing.assert_close(llama(small), small / (small.square().mean() + 1e-5).sqrt())
+    assert make_norm(ModelConfig()).eps == 1e-5

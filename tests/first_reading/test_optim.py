@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from conftest import build
 
-from lib.config import OptimConfig, RunConfig, TrainConfig
+from lib.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from lib.model import Transformer
 from lib.optim import Optimizer
+from lib.training.methods import make_filters
 
 
 def made(model: torch.nn.Module, max_steps: int, **options: object) -> Optimizer:
@@ -41,3 +43,30 @@ def test_schedule_and_clipping() -> None:
         parameter.grad = torch.ones_like(parameter)
     cosine.step(0)
     assert cosine.grad_norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_an_overflow_of_float16_in_one_gradient_skips_all_parts_and_every_filters_memory() -> None:
+    run = RunConfig(
+        model=ModelConfig(n_layers=1, n_heads=1, d_model=8, d_ff=16, context_length=4),
+        optim=OptimConfig(name="muon", grokfast=2.0, clip=1.0, warmup_steps=0),
+        train=TrainConfig(precision="float16"),
+    )
+    model = Transformer(run.model, vocab_size=11)
+    optimizer = Optimizer(model, run, filters=make_filters(run.optim))
+    [grokfast] = optimizer.filters
+    before = [p.detach().clone() for p in optimizer.parameters]
+    for index in (0, len(before) - 1):  # one part of Muon's, one of AdamW's
+        scale = optimizer.scaler.get_scale()
+        optimizer.zero_grad()
+        optimizer.backward(model(torch.arange(4)[None]).square().mean())
+        optimizer.parameters[index].grad.view(-1)[0] = torch.inf
+        optimizer.unscale()
+        optimizer.step(0)
+        assert all(torch.equal(p, was) for p, was in zip(optimizer.parameters, before, strict=True))
+        assert not grokfast.mean and optimizer.scaler.get_scale() == scale / 2
+    optimizer.zero_grad()
+    optimizer.backward(model(torch.arange(4)[None]).square().mean())
+    optimizer.unscale()
+    optimizer.step(0)
+    assert not any(torch.equal(p, was) for p, was in zip(optimizer.parameters, before, strict=True))
+    assert all(mean.isfinite().all() for mean in grokfast.mean)

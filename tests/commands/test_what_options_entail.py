@@ -1,0 +1,40 @@
+"""What a changed number of steps means for schedule and stored runs is said, and what learned nothing."""
+
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from lib.objective import Row
+from lib.train import changed
+from lib.training.folder import at_chance
+
+
+def test_a_schedule_follows_the_number_of_steps_unless_it_is_set(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = Path("nowhere")
+    assert {c.optim.fall_steps for c in changed("add_sub", {"train.max_steps": 3000}, nowhere)} == {0}
+    assert not capsys.readouterr().err
+    kept = changed("add_sub", {"train.max_steps": 3000, "optim.fall_steps": 2500}, nowhere)
+    assert {c.optim.fall_steps for c in kept} == {2500}
+    assert (
+        capsys.readouterr().err
+        == "add_sub: the learning rate has fallen to 0% at optim.fall_steps = 2500 of 3000 steps\n"
+    )
+    changed("recipe", {"train.max_steps": 3000}, nowhere)
+    assert "fallen to 2% at optim.fall_steps = 400 of 3000 steps" in capsys.readouterr().err
+
+
+def test_stored_runs_of_another_length_are_not_resumed_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    from lib.runs.stored import CHECKPOINTS
+
+    changed("memorize", {"train.max_steps": 1200}, CHECKPOINTS)
+    assert "these begin at step 0" in capsys.readouterr().err
+    assert [c.id for c in changed("memorize", {}, CHECKPOINTS)] and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("accuracy", "nothing"), [(1 / 11, True), (0.2, True), (0.5, False)])
+def test_a_network_at_chance_on_its_own_train_split_has_learned_nothing(accuracy: float, nothing: bool) -> None:
+    row: Row = {"train_acc": accuracy, "train_loss": 1.0}
+    assert at_chance(TINY, row) == nothing
+    corpus = TINY.override({"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8})
+    assert at_chance(corpus, row, {"train": 0.9}) and not at_chance(corpus, row, {"train": 1.1})

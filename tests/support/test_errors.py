@@ -1,0 +1,58 @@
+"""Messages that a user can act on, on every stream."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from lib.support.errors import one_line_errors, shortened, suggestion
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("float64", ("float32", "bfloat16", "float16"), ""),
+        ("--data.label_noise", ("--data.vocab_size", "--data.p"), ""),
+        ("muno", ("adam", "muon"), "; did you mean muon?"),
+        ("groking", ("grokking", "recipe"), "; did you mean grokking?"),
+    ],
+)
+def test_a_suggestion_is_a_misspelling_and_nothing_else(word: str, known: tuple[str, ...], hint: str) -> None:
+    assert suggestion(word, known) == hint
+
+
+def test_a_long_text_is_told_by_its_beginning_and_its_length() -> None:
+    assert shortened("12/5=") == "'12/5='"
+    assert shortened("7" * 5000) == f"{'7' * 60!r}… (5,000 characters)"
+
+
+def test_a_stream_that_lacks_a_character_gets_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert one_line_errors(lambda: print("naïve ⊥ \N{SLIGHTLY SMILING FACE}") or 0)() == 0
+    assert out.buffer.getvalue().decode("cp1252").split() == ["naïve", r"\u22a5", r"\U0001f642"]
+
+
+def test_a_path_without_permission_or_through_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path in (tmp_path / "file" / "run", loop / "run", loop):
+        call = subprocess.run(
+            [sys.executable, "-m", "lib.inference", str(path)],
+            cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert call.returncode == 1 and call.stderr.startswith("error: ") and call.stderr.count("\n") == 1, call.stderr
+        assert str(path) in call.stderr
+
+
+def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    def refused() -> int:
+        raise PermissionError(13, "Permission denied", "/another/user/run")
+
+    assert one_line_errors(refused)() == 1
+    assert capsys.readouterr().err == "error: /another/user/run: cannot be read or written (Permission denied)\n"

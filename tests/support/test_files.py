@@ -1,0 +1,39 @@
+"""Writes that fail leave what was there."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lib.support.errors import UserError
+from lib.support.files import append, write_atomically
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 4,096 bytes: a write beyond them fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_lies_beside_it(tmp_path: Path, full_disk: None) -> None:
+    path = tmp_path / "state.pt"
+    write_atomically(path, b"old")
+    with pytest.raises(UserError, match=r"state\.pt: cannot be written \(File too large\)"):
+        write_atomically(path, bytes(10_000))
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["state.pt"]
+
+
+def test_lines_that_cannot_be_added_are_not_there_in_part(tmp_path: Path, full_disk: None) -> None:
+    path = tmp_path / "metrics.csv"
+    append(path, "step\n" * 800)
+    with pytest.raises(UserError, match=r"metrics\.csv: cannot be written"):
+        append(path, "half a row " * 100)
+    assert path.read_text() == "step\n" * 800
