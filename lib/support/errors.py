@@ -19,6 +19,17 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def shortened(text: str) -> str:
+    """A text as a message shows it: its first 60 characters at most, and how many it has."""
+    return text if len(text) <= 60 else f"{text[:60]}… ({len(text):,} characters)"
+
+
+def say(line: str) -> None:
+    """Prints a line on stderr; of several processes the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Turns a command's UserError, or Ctrl-C, into one line on stderr and exit status 1.
 
@@ -32,8 +43,7 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             sys.stdout.flush()
             return status
         except (UserError, KeyboardInterrupt) as error:
-            if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-                print(f"error: {str(error) or 'stopped'}", file=sys.stderr)
+            say(f"error: {str(error) or 'stopped'}")
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it exits
         return 1
