@@ -38,6 +38,7 @@ class DataConfig(Section):
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
     window: int = option(0, "text: train on all windows of so many tokens (0: the whole text); corpus: tokens per row")
     corpus: str = option("wikitext2", "corpus: wikitext2, tinystories, tinyshakespeare, or the path of a text file")
+    val_corpus: str = option("", "corpus: the path of a text file to validate on; empty: the end of data.corpus")
     vocab_size: int = option(2048, "bpe: entries of the vocabulary, which is learned from the training text")
     train_tokens: int = option(0, "corpus: train on the first so many tokens; 0: on all")
     eval_tokens: int = option(0, "corpus: evaluate on about so many tokens, spread over each split; 0: on all")

@@ -32,14 +32,17 @@ Pair = tuple[int, int]
 Part = TypeVar("Part")
 
 
-def blocks(path: Path) -> Iterator[str]:
-    """A text file in parts of about BLOCK characters, cut by `regrouped`. Raises UserError if it is not UTF-8."""
+def blocks(path: Path, field: str = "data.corpus") -> Iterator[str]:
+    """A text file in parts of about BLOCK characters, cut by `regrouped`.
+
+    Raises UserError, naming the config field that names the file, if it is not UTF-8.
+    """
     with open(path, encoding="utf-8", newline="") as file:
         try:
             yield from regrouped(iter(lambda: file.read(BLOCK), ""))
         except UnicodeDecodeError as error:
             wrong = error.object[error.start]
-            raise UserError(f"data.corpus = {str(path)!r}: must be a text in UTF-8; byte {wrong:#x} is not") from None
+            raise UserError(f"{field} = {str(path)!r}: must be a text in UTF-8; byte {wrong:#x} is not") from None
 
 
 def regrouped(texts: Iterable[str]) -> Iterator[str]:
