@@ -38,6 +38,7 @@ class DataConfig(Section):
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
     window: int = option(0, "text: train on all windows of so many tokens (0: the whole text); corpus: tokens per row")
     corpus: str = option("wikitext2", "corpus: wikitext2, tinystories, tinyshakespeare, or the path of a text file")
+    val_corpus: str = option("", "corpus: the path of a text file to validate on; empty: the end of data.corpus")
     vocab_size: int = option(2048, "bpe: entries of the vocabulary, which is learned from the training text")
     train_tokens: int = option(0, "corpus: train on the first so many tokens; 0: on all")
     eval_tokens: int = option(0, "corpus: evaluate on about so many tokens, spread over each split; 0: on all")
@@ -97,9 +98,7 @@ class ModelConfig(Section):
     norm: Literal["layernorm", "rmsnorm", "none"] = option("layernorm", "normalisation")
     norm_eps: float = option(0.0, "added to the norm's variance; 0: torch's own, 1e-5, but 1.2e-7 for rmsnorm")
     norm_placement: Literal["pre", "post"] = option("pre", "normalise before each sublayer, or after adding it")
-    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = option(
-        "gelu", "feed-forward nonlinearity; GPT-2's own is gelu_tanh, an approximation of gelu"
-    )
+    activation: Literal["gelu", "gelu_tanh", "relu", "swiglu"] = option("gelu", "nonlinearity; gelu_tanh as in GPT-2")
     positions: Literal["learned", "sinusoidal", "rope", "none"] = option("learned", "position encoding")
     bias: bool = option(True, "biases in all linear layers but the query, key and value projections")
     qkv_bias: bool = option(True, "biases in the query, key and value projections")

@@ -6,45 +6,70 @@ into a new token, again and again. Encoding is tiktoken's, from the tokens that 
 """
 
 import heapq
+import time
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import regex
 import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
-from lib.support.errors import UserError
+from lib.support.errors import UserError, say, shortened
 
 PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
+CUT = regex.compile(r"(?r)\S\s")  # searched for from the end
+GAP = -1
+PATIENCE = 5.0  # seconds
 Special = Literal["refuse", "text", "token"]  # what END in a text is taken for: a mistake, characters, or the end
 
 Pair = tuple[int, int]
+Part = TypeVar("Part")
 
 
-def blocks(path: Path) -> Iterator[str]:
-    """A text file in parts of about BLOCK characters, whose pieces together are the pieces of the whole text.
+def blocks(path: Path, field: str = "data.corpus") -> Iterator[str]:
+    """A text file in parts of about BLOCK characters, cut by `regrouped`.
 
-    The text is cut before a line break that does not follow white space. Raises UserError if the file is not UTF-8.
+    Raises UserError, naming the config field that names the file, if it is not UTF-8.
     """
     with open(path, encoding="utf-8", newline="") as file:
-        rest = ""
         try:
-            while read := file.read(BLOCK):
-                new = max(0, len(rest) - 2)
-                rest += read
-                last = regex.search(r"(?r)\S\r?\n", rest, pos=new)  # searched for from the end
-                cut = last.start() + 1 if last else 0
-                yield rest[:cut]
-                rest = rest[cut:]
+            yield from regrouped(iter(lambda: file.read(BLOCK), ""))
         except UnicodeDecodeError as error:
             wrong = error.object[error.start]
-            raise UserError(f"data.corpus = {str(path)!r}: must be a text in UTF-8; byte {wrong:#x} is not") from None
+            raise UserError(f"{field} = {str(path)!r}: must be a text in UTF-8; byte {wrong:#x} is not") from None
+
+
+def regrouped(texts: Iterable[str]) -> Iterator[str]:
+    """The text that `texts` are in a row, in parts whose pieces together are the pieces of the whole.
+
+    The text is cut before white space that does not follow white space, where a piece ends in any case.
+    """
+    rest = ""
+    for text in texts:
+        new = max(0, len(rest) - 1)
+        rest += text
+        last = CUT.search(rest, new)
+        if last:
+            yield rest[: last.start() + 1]
+            rest = rest[last.start() + 1 :]
+    if rest:
         yield rest
+
+
+def progress(parts: Iterable[Part], what: str, unit: str) -> Iterator[Part]:
+    """`parts` as they come. After PATIENCE seconds a line on stderr counts them, and again in twice the time."""
+    start, patience = time.monotonic(), PATIENCE
+    for n, part in enumerate(parts, 1):
+        yield part
+        if time.monotonic() - start > patience:
+            say(f"{what}: {n:,} {unit}")
+            patience *= 2
 
 
 def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
@@ -57,65 +82,62 @@ def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
     """The tokens of a vocabulary in the order of their ids: the 256 bytes, then one for each merge.
 
     Each merge joins the most frequent pair of neighbours; of several, the one whose two byte strings are greatest.
-    Fewer than `vocab_size` if nothing is left to join.
+    Fewer than `vocab_size` if nothing is left to join. The time grows as n log n with n bytes, in whatever pieces.
     """
     tokens = [bytes([byte]) for byte in range(256)]
-    words, counts = [list(piece) for piece in pieces], list(pieces.values())
-    total: Counter[Pair] = Counter()
-    where: defaultdict[Pair, set[int]] = defaultdict(set)  # the words in which a pair occurs, or did
-    for index, word in enumerate(words):
-        for pair in pairwise(word):
-            total[pair] += counts[index]
-            where[pair].add(index)
     order = [descending(token) for token in tokens]
+    # all pieces in one row, with gaps between them; a new token stands at its first part, and leaves a gap at the other
+    row, weight = array("i", [GAP]), array("q", [0])
+    for piece, n in pieces.items():
+        row.extend([*piece, GAP])
+        weight.extend([n] * (len(piece) + 1))
+    left, right = array("q", range(-1, len(row) - 1)), array("q", range(1, len(row) + 1))  # the neighbours' places
+    total: Counter[Pair] = Counter()
+    where: defaultdict[Pair, array[int]] = defaultdict(lambda: array("q"))  # places where a pair begins, or began
+    for place, pair in enumerate(pairwise(row)):
+        if GAP not in pair:
+            total[pair] += weight[place]
+            where[pair].append(place)
     heap = [(-n, order[a], order[b], (a, b)) for (a, b), n in total.items()]
     heapq.heapify(heap)
-    while heap and len(tokens) < vocab_size:
-        negative, *_, pair = heapq.heappop(heap)
-        if -negative != total[pair] or not total[pair]:
-            continue  # its count has changed since, and it stands elsewhere in the heap with the new one
-        new = len(tokens)
-        tokens.append(tokens[pair[0]] + tokens[pair[1]])
+    for new in progress(range(256, vocab_size), "learning byte pairs", f"of {vocab_size - 256:,} joined"):
+        while heap and -heap[0][0] != total[heap[0][-1]]:
+            heapq.heappop(heap)  # its count has changed since, and it stands elsewhere in the heap with the new one
+        if not heap:
+            break
+        pair = first, second = heapq.heappop(heap)[-1]
+        tokens.append(tokens[first] + tokens[second])
         order.append(descending(tokens[new]))
-        changed: Counter[Pair] = Counter()
-        for index in where.pop(pair):
-            before = words[index]
-            after = joined(before, pair, new)
-            if len(after) == len(before):
+        changed: set[Pair] = set()
+        for place in where.pop(pair):  # from the left
+            gone = right[place]
+            if row[place] != first or row[gone] != second:
                 continue
-            for old in pairwise(before):
-                changed[old] -= counts[index]
-            for now in pairwise(after):
-                changed[now] += counts[index]
-                if new in now:
-                    where[now].add(index)
-            words[index] = after
-        for other, difference in changed.items():
-            if difference:
-                total[other] += difference
-                if total[other] > 0:
-                    heapq.heappush(heap, (-total[other], order[other[0]], order[other[1]], other))
-        del total[pair]
+            before, after = left[place], right[gone]
+            neighbours = (
+                (before, (row[before], first), (row[before], new)),
+                (place, (second, row[after]), (new, row[after])),
+            )
+            for begin, old, now in neighbours:
+                if GAP not in now:
+                    total[old] -= weight[place]
+                    total[now] += weight[place]
+                    where[now].append(begin)
+                    changed |= {old, now}
+            row[place], row[gone] = new, GAP
+            right[place], left[after] = after, place
+        total[pair] = 0
+        for other in changed:
+            if total[other]:
+                heapq.heappush(heap, (-total[other], order[other[0]], order[other[1]], other))
+            else:
+                where.pop(other, None)
     return tokens
 
 
-def descending(token: bytes) -> tuple[int, ...]:
+def descending(token: bytes) -> str:
     """A key under which the greatest byte string comes first; one that continues another comes before it."""
-    return (*(-byte for byte in token), 1)
-
-
-def joined(word: list[int], pair: Pair, new: int) -> list[int]:
-    """The word with `new` for each occurrence of the pair, from the left."""
-    first, second = pair
-    result, place, last = [], 0, len(word) - 1
-    while place <= last:
-        if place < last and word[place] == first and word[place + 1] == second:
-            result.append(new)
-            place += 2
-        else:
-            result.append(word[place])
-            place += 1
-    return result
+    return token.translate(bytes(range(255, -1, -1))).decode("latin-1") + chr(256)
 
 
 def encoding(tokens: Iterable[bytes]) -> tiktoken.Encoding:
@@ -155,7 +177,7 @@ def check_special(text: str, special: Special) -> None:
         raise UserError(f"special = {special!r}: must be one of {', '.join(get_args(Special))}")
     if special == "refuse" and END in text:
         ways = "special = text for its characters, token for the end of a document"
-        raise UserError(f"{END!r} in {text!r}: must not be there, unless you say what is meant: {ways}")
+        raise UserError(f"{END!r} in {shortened(text)}: must not be there, unless you say what is meant: {ways}")
 
 
 def gpt2(merges: Path, ids: Path) -> list[bytes]:

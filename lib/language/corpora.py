@@ -2,6 +2,7 @@
 
 A corpus is a folder of plain UTF-8 files below $DATA_DIR, or any file of one's own. Token ids are kept as uint16 or
 uint32 arrays in a cache, from which they are mapped into memory and never read whole. Training reads them in windows.
+The cache is $CACHE_DIR, or .cache in the project, or the user's cache folder where the project cannot be written.
 """
 
 import hashlib
@@ -11,9 +12,9 @@ import math
 import os
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from lib.config import DataConfig
 from lib.data import Batch, Dataset, Scoring
 from lib.language import bpe, gpt1, tokenizers
 from lib.language.tokenizers import BytePairTokenizer, Tokenizer
-from lib.support.errors import UserError, suggestion
+from lib.support.errors import UserError, say, shortened, suggestion
 from lib.support.files import ROOT, write_atomically
 from lib.tokenizer import CharacterTokenizer
 
-CACHE = ROOT / ".cache"
-VERSION = 2  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
+CACHE = Path(os.environ.get("CACHE_DIR") or ROOT / ".cache")
+VERSION = 3  # of how text is cut into pieces and pieces joined; another number, and nothing that is cached is used
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Corpus:
     files: dict[str, tuple[str, str]]
     origin: str | None = None
 
+
+say_once = cache(say)
 
 KNOWN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 CORPORA, VOCABULARIES = ({name: Corpus(**of) for name, of in KNOWN[k].items()} for k in ("corpora", "vocabularies"))
@@ -87,12 +90,28 @@ def files(name: str) -> dict[str, Path]:
     """
     if name in CORPORA:
         return find_all(CORPORA[name])
+    allowed = f"one of {', '.join(CORPORA)}, or a text file{suggestion(name, CORPORA)}"
+    return {"all": own_file("data.corpus", name, allowed)}
+
+
+def own_file(field: str, name: str, allowed: str) -> Path:
     path = Path(name)
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
-        allowed = f"one of {', '.join(CORPORA)}, or a text file{suggestion(name, CORPORA)}"
-        raise UserError(f"data.corpus = {name!r} ({what}): must be {allowed}")
-    return {"all": path}
+        raise UserError(f"{field} = {shortened(name)} ({what}): must be {allowed}")
+    return path
+
+
+def files_of(config: DataConfig) -> dict[str, Path]:
+    """The files of a config by split, as `files`; with data.val_corpus two files of one's own."""
+    paths, own = files(config.corpus), config.val_corpus
+    if own and "all" not in paths:
+        raise UserError(f"data.val_corpus = {own!r}: must be empty, for {config.corpus} has a validation split")
+    if own:
+        paths = {"train": paths["all"], "val": own_file("data.val_corpus", own, "a text file, or empty")}
+        for _ in bpe.blocks(paths["val"], "data.val_corpus"):
+            pass  # all of it is UTF-8
+    return paths
 
 
 def find_all(corpus: Corpus) -> dict[str, Path]:
@@ -102,12 +121,15 @@ def find_all(corpus: Corpus) -> dict[str, Path]:
 def find(corpus: Corpus, name: str, digest: str) -> Path:
     """A file in $DATA_DIR or in the cache, fetched into the cache if it is in neither."""
     given = os.environ.get("DATA_DIR")
-    here, cached = Path(given or CACHE) / corpus.folder / name, CACHE / corpus.folder / name
-    for path in (here, cached):
+    cached = [folder / corpus.folder / name for folder in cache_folders()]
+    here = Path(given) / corpus.folder / name if given else cached[0]
+    for path in dict.fromkeys((here, *cached)):
         if path.is_file():
-            if sha256(path) != digest:
+            if sha256(path) == digest:
+                return path
+            if path not in cached or corpus.origin is None:
                 raise UserError(f"{path}: not the file that is meant, or damaged (SHA-256 must be {digest})")
-            return path
+            say(f"{path}: damaged; it is fetched again")
     put = f"put {corpus.folder}/{name} into the folder that DATA_DIR names (SHA-256 {digest})"
     if corpus.origin is None:
         raise UserError(f"{here}: no such file; {put}, or use a text of your own: --data.corpus FILE")
@@ -118,15 +140,64 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
         raise UserError(f"{corpus.origin + name}: cannot be fetched ({error}); {put}") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise UserError(f"{corpus.origin + name}: not the file that is meant; {put}")
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(cached, content)
-    return cached
+    path = writable_cache() / corpus.folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return path
+
+
+def cache_folders() -> list[Path]:
+    """The folders of the cache: CACHE, and the user's own where CACHE is the default and cannot be written."""
+    there = next(folder for folder in (CACHE, *CACHE.parents) if folder.exists())
+    if os.environ.get("CACHE_DIR") or (there.is_dir() and os.access(there, os.W_OK)):
+        return [CACHE]
+    return [CACHE, Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokking"]
+
+
+def writable_cache() -> Path:
+    folder = cache_folders()[-1]
+    if folder != CACHE:
+        say_once(f"{CACHE}: cannot be written; {folder} is the cache, unless CACHE_DIR names another folder")
+    return folder
+
+
+def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
+    """The file of that name in the cache; written first from the parts that `make` yields, if it is not there.
+
+    The stored name ends with the SHA-256 of the content. A file whose content is another is told of and made again.
+    """
+    name, suffix = os.path.splitext(name)
+    damaged = []
+    for folder in cache_folders():
+        for path in folder.glob(f"{name}-*{suffix}"):
+            if path.stem.endswith("-" + sha256(path)[:16]):
+                return path
+            damaged.append(path)
+    for path in damaged:
+        say(f"{path}: damaged; it is made again")
+    folder = writable_cache()
+    temporary = folder / f"{name}{suffix}.{os.getpid()}.tmp"
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    try:
+        with open(temporary, "wb") as file:
+            for part in make():
+                file.write(part)
+                digest.update(part)
+        result = folder / f"{name}-{digest.hexdigest()[:16]}{suffix}"
+        os.replace(temporary, result)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for path in damaged:
+        if path != result and path.is_relative_to(folder):
+            path.unlink(missing_ok=True)
+    return result
 
 
 def sha256(path: Path) -> str:
     """The digest of a file, read again only if the file was written since."""
     written = path.stat()
-    return digest_of(path, written.st_mtime_ns, written.st_size)
+    return digest_of(path, written.st_mtime_ns, written.st_size, written.st_ino)
 
 
 @lru_cache(maxsize=64)
@@ -139,7 +210,7 @@ def load(config: DataConfig) -> Dataset:
     """A corpus as windows of token ids. A text in one file is cut: its last `val_fraction` is the validation split.
 
     The vocabulary, and the bytes per token, are then those of the whole file. Raises UserError if a split has fewer
-    tokens than one window, or a file cannot be read or kept.
+    tokens than one window, the text does not fill the vocabulary, or a file cannot be read or kept.
     """
     try:
         return read(config)
@@ -149,15 +220,17 @@ def load(config: DataConfig) -> Dataset:
 
 def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
     """Raises UserError if a text file has changed since a run with these facts was trained."""
-    path = Path(config.corpus)
-    if config.corpus not in CORPORA and path.is_file() and facts["sha256"] != {"all": sha256(path)}:
-        changed = f"data.corpus = {config.corpus!r}: has changed since a stored run was trained on it"
-        raise UserError(f"{changed}; use --fresh to train it again")
+    own = {"train": config.corpus, "val": config.val_corpus} if config.val_corpus else {"all": config.corpus}
+    for split, name in own.items():
+        path, field = Path(name), "data.val_corpus" if split == "val" else "data.corpus"
+        if name not in CORPORA and path.is_file() and facts["sha256"].get(split) != sha256(path):
+            changed = f"{field} = {name!r}: has changed since a stored run was trained on it"
+            raise UserError(f"{changed}; use --fresh to train it again")
 
 
 def read(config: DataConfig) -> Dataset:
     """`load`, with OSErrors as they come."""
-    paths = files(config.corpus)
+    paths = files_of(config)
     tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
     ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
     per_token = {split: paths[split].stat().st_size / max(1, len(ids[split])) for split in paths}
@@ -173,10 +246,12 @@ def read(config: DataConfig) -> Dataset:
     for split, of_split in ids.items():
         n = (len(of_split) - 1) // config.window
         if n < 1:
-            allowed = f"less than {len(of_split)}, the tokens of the {split} split of {config.corpus}"
-            raise UserError(f"data.window = {config.window}: must be {allowed}")
+            raise UserError(too_short(config, split, paths.get(split) or paths["all"], len(of_split)))
         asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
         splits[split] = Windows(of_split, config.window, min(n, asked))
+    if config.tokenizer == "bpe" and tokenizer.vocab_size < config.vocab_size:
+        filled = f"at most {tokenizer.vocab_size}, all that the text in {paths.get('train') or paths['all']} fills"
+        raise UserError(f"data.vocab_size = {config.vocab_size}: must be {filled}")
     facts = {
         "sha256": {split: sha256(path) for split, path in paths.items()},
         "bytes_per_token": per_token,
@@ -184,6 +259,15 @@ def read(config: DataConfig) -> Dataset:
         "tokens": {split: len(of_split) for split, of_split in ids.items()},
     }
     return Dataset(tokenizer, splits, facts)
+
+
+def too_short(config: DataConfig, split: str, path: Path, n_tokens: int) -> str:
+    """What is wrong with a split that has fewer tokens than a window needs."""
+    if n_tokens > 1:
+        return f"data.window = {config.window}: must be less than {n_tokens}, the tokens of the {split} split of {path}"
+    field = "val_corpus" if split == "val" and config.val_corpus else "corpus"
+    has = f"must have more tokens: the {split} split of {path} has {n_tokens}, and a window needs {config.window + 1}"
+    return f"data.{field} = {getattr(config, field)!r}: {has}"
 
 
 def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, float]:
@@ -215,12 +299,14 @@ def find_tokenizer(config: DataConfig, path: Path, *others: Path) -> Tokenizer:
     if config.tokenizer == "character":
         texts = (block for each in {path, *others} for block in bpe.blocks(each))
         return CharacterTokenizer("".join(sorted(set().union(*texts))))
-    kept = CACHE / f"vocabularies{VERSION}" / f"{sha256(path)[:16]}-{config.vocab_size}.json"
-    if not kept.exists():
-        tokens = bpe.learn(bpe.count_pieces(bpe.blocks(path)), config.vocab_size - 1)  # one is the end of a document
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, json.dumps([token.decode("latin-1") for token in tokens]))
-    return BytePairTokenizer(json.loads(kept.read_text()))
+
+    def learned() -> Iterator[bytes]:
+        blocks = bpe.progress(bpe.blocks(path), f"counting the words of {path}", "million characters")
+        tokens = bpe.learn(bpe.count_pieces(blocks), config.vocab_size - 1)  # one is the end of a document
+        yield json.dumps([token.decode("latin-1") for token in tokens]).encode()
+
+    stored = kept(f"vocabularies{VERSION}/{sha256(path)[:16]}-{config.vocab_size}.json", learned)
+    return BytePairTokenizer(json.loads(stored.read_text()))
 
 
 def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
@@ -230,15 +316,10 @@ def encoded(path: Path, tokenizer: Tokenizer) -> np.ndarray:
     """
     dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32
     vocabulary = hashlib.sha256(json.dumps(tokenizers.to_dict(tokenizer)).encode()).hexdigest()
-    kept = CACHE / f"tokens{VERSION}" / f"{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                for block in bpe.blocks(path):
-                    file.write(tokenizers.encode_documents(tokenizer, block).astype(dtype).tobytes())
-            os.replace(temporary, kept)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return np.memmap(kept, dtype, "r") if kept.stat().st_size else np.empty(0, dtype)
+
+    def ids() -> Iterator[bytes]:
+        for block in bpe.progress(bpe.blocks(path), f"encoding {path}", "million characters"):
+            yield tokenizers.encode_documents(tokenizer, block).astype(dtype).tobytes()
+
+    stored = kept(f"tokens{VERSION}/{sha256(path)[:16]}-{vocabulary[:16]}.{np.dtype(dtype).name}", ids)
+    return np.memmap(stored, dtype, "r") if stored.stat().st_size else np.empty(0, dtype)

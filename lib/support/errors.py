@@ -28,6 +28,12 @@ def shortened(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(text):,} characters)"
 
 
+def say(line: str) -> None:
+    """Prints a line on stderr; of several processes the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Turns a command's UserError, or Ctrl-C, into one line on stderr and exit status 1.
 
@@ -52,8 +58,7 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             if error.filename is None:
                 raise
             told = f"{error.filename}: cannot be read or written ({error.strerror})"
-        if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-            print(f"error: {told}", file=sys.stderr)
+        say(f"error: {told}")
         return 1
 
     return command

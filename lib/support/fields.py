@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self
 
-from lib.support.errors import UserError, suggestion
+from lib.support.errors import UserError, shortened, suggestion
 
 
 def option(default: Any, help: str) -> Any:
@@ -26,7 +26,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
         raise UserError(f"{name} = {value!r}: must be one of {', '.join(choices)}{hint}")
     if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
-    if kind is str and isinstance(value, str):
+    if kind is str and isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value):
         return value
     if kind in (int, float) and not isinstance(value, bool):
         with suppress(TypeError, ValueError, OverflowError):
@@ -35,8 +35,8 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
                 return int(value) if isinstance(value, int) else int(number)
             if kind is float and math.isfinite(number):
                 return number
-    allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}[kind]
-    raise UserError(f"{name} = {value!r}: must be {allowed}")
+    allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text in UTF-8"}[kind]
+    raise UserError(f"{name} = {shortened(value) if isinstance(value, str) else repr(value)}: must be {allowed}")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ CORPUS = {"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8}
         ({"data.task": "text", "data.window": 99}, ["data.window", "99", "the text's length"]),
         ({"data.task": "text", "data.tokenizer": "gpt2"}, ["data.tokenizer", "'gpt2'", "read by characters"]),
         (CORPUS | {"data.tokenizer": "number"}, ["data.tokenizer", "'number'", "character, bpe, gpt1 or gpt2"]),
-        (CORPUS | {"data.tokenizer": "gpt3"}, ["data.tokenizer", "'gpt3'", "bpe, gpt1, gpt2", "did you mean gpt"]),
+        (CORPUS | {"data.tokenizer": "gpt3"}, ["data.tokenizer", "'gpt3'", "bpe, gpt1, gpt2"]),
         (CORPUS | {"data.window": 0}, ["data.window", "0", "at least 1 for a corpus"]),
         (CORPUS | {"data.vocab_size": 256}, ["data.vocab_size", "256", "from 257", "to 100000"]),
         (CORPUS | {"data.val_fraction": 1}, ["data.val_fraction", "1", "above 0 and below 1"]),
