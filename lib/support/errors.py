@@ -20,8 +20,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def shortened(text: str) -> str:
-    """A text as a message shows it: its first 60 characters at most, and how many it has."""
-    return text if len(text) <= 60 else f"{text[:60]}… ({len(text):,} characters)"
+    """`text` as Python shows it; of a long text the first 60 characters and the length."""
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(text):,} characters)"
 
 
 def say(line: str) -> None:

@@ -37,7 +37,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
         except (TypeError, ValueError, OverflowError):
             pass
     allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text in UTF-8"}[kind]
-    raise UserError(f"{name} = {shortened(repr(value))}: must be {allowed}")
+    raise UserError(f"{name} = {shortened(value) if isinstance(value, str) else repr(value)}: must be {allowed}")
 
 
 @dataclass(frozen=True)
