@@ -24,9 +24,12 @@ PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
 CUT = regex.compile(r"(?r)\S\s")  # searched for from the end
-GAP = -1
-PATIENCE = 5.0  # seconds
-Special = Literal["refuse", "text", "token"]  # what END in a text is taken for: a mistake, characters, or the end
+GAP = -1  # in place of a token
+WORD = regex.compile(r"\S+")
+PATIENCE = 5.0  # seconds without a word
+Special = Literal[
+    "refuse", "text", "token"
+]  # what a special token in a text is taken for: a mistake, characters, or the end
 
 Pair = tuple[int, int]
 Part = TypeVar("Part")
@@ -54,8 +57,7 @@ def regrouped(texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         new = max(0, len(rest) - 1)
         rest += text
-        last = CUT.search(rest, new)
-        if last:
+        if last := CUT.search(rest, new):
             yield rest[: last.start() + 1]
             rest = rest[last.start() + 1 :]
     if rest:
@@ -72,9 +74,16 @@ def progress(parts: Iterable[Part], what: str, unit: str) -> Iterator[Part]:
             patience *= 2
 
 
-def count_pieces(texts: Iterable[str]) -> Counter[bytes]:
-    """How often each piece occurs. END is cut out, and nothing is joined across END."""
-    counts = Counter(piece for text in texts for document in text.split(END) for piece in PIECES.findall(document))
+def split(text: str, specials: Iterable[str]) -> list[str]:
+    """The documents of a text, with the special tokens between them at the odd places; the longest are found first."""
+    longest_first = map(regex.escape, sorted(specials, key=len, reverse=True))
+    return regex.split(f"({'|'.join(longest_first)})", text)
+
+
+def count_pieces(texts: Iterable[str], specials: Iterable[str] = (END,)) -> Counter[bytes]:
+    """How often each piece occurs. Special tokens are cut out, and nothing is joined across one."""
+    documents = (document for text in texts for document in split(text, specials)[::2])
+    counts = Counter(piece for document in documents for piece in PIECES.findall(document))
     return Counter({piece.encode(): n for piece, n in counts.items()})
 
 
@@ -114,11 +123,8 @@ def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
             if row[place] != first or row[gone] != second:
                 continue
             before, after = left[place], right[gone]
-            neighbours = (
-                (before, (row[before], first), (row[before], new)),
-                (place, (second, row[after]), (new, row[after])),
-            )
-            for begin, old, now in neighbours:
+            one, other = row[before], row[after]
+            for begin, old, now in (before, (one, first), (one, new)), (place, (second, other), (new, other)):
                 if GAP not in now:
                     total[old] -= weight[place]
                     total[now] += weight[place]
@@ -127,11 +133,11 @@ def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
             row[place], row[gone] = new, GAP
             right[place], left[after] = after, place
         total[pair] = 0
-        for other in changed:
-            if total[other]:
-                heapq.heappush(heap, (-total[other], order[other[0]], order[other[1]], other))
+        for a, b in changed:
+            if total[a, b]:
+                heapq.heappush(heap, (-total[a, b], order[a], order[b], (a, b)))
             else:
-                where.pop(other, None)
+                where.pop((a, b), None)
     return tokens
 
 
@@ -140,25 +146,29 @@ def descending(token: bytes) -> str:
     return token.translate(bytes(range(255, -1, -1))).decode("latin-1") + chr(256)
 
 
-def encoding(tokens: Iterable[bytes]) -> tiktoken.Encoding:
-    """tiktoken's encoder and decoder for a vocabulary; the end of a text comes after the others."""
+def encoding(tokens: Iterable[bytes], specials: Iterable[str] = (END,)) -> tiktoken.Encoding:
+    """tiktoken's encoder and decoder for a vocabulary; special tokens come after the others."""
     ranks = {token: rank for rank, token in enumerate(tokens)}
-    ends = {END: len(ranks)}
-    return tiktoken.Encoding("of its own", pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=ends)
+    after = {special: rank for rank, special in enumerate(specials, len(ranks))}
+    return tiktoken.Encoding("of its own", pat_str=PIECES.pattern, mergeable_ranks=ranks, special_tokens=after)
 
 
 class Separated:
-    """Base of tokenizers with one id for END, after their own `tokens`: END begins and ends a document."""
+    """Base of tokenizers whose special tokens follow their own `tokens`; the first one begins and ends a document."""
 
     tokens: tuple[str, ...]
-    begins: bool  # whether END stands between the documents of the training text, so that it can begin a sample
+    specials: tuple[str, ...] = (END,)
+    begins: bool  # whether `eos` stands between the documents of the training text, so that it can begin a sample
 
     def __post_init__(self) -> None:  # from JSON tuples come as lists
         self.__dict__.update({name: tuple(value) for name, value in vars(self).items() if isinstance(value, list)})
+        if not len(self.specials) == len({*filter(WORD.fullmatch, self.specials)}) > 0:
+            allowed = "one or more different texts without white space"
+            raise UserError(f"specials = {list(self.specials)}: must be {allowed}")
 
     @property
     def vocab_size(self) -> int:
-        return len(self.tokens) + 1
+        return len(self.tokens) + len(self.specials)
 
     @property
     def eos(self) -> int:
@@ -170,14 +180,19 @@ class Separated:
     def bos(self) -> int | None:
         return self.eos if self.begins else None
 
+    def encode_stream(self, texts: Iterable[str]) -> Iterator[int]:
+        """Token ids of the text that `texts` are in a row, as they come; special tokens are tokens."""
+        for part in regrouped(texts):
+            yield from self.encode_documents(part).tolist()
 
-def check_special(text: str, special: Special) -> None:
-    """Raises UserError where END stands in a text and nobody has said what is meant."""
+
+def check_special(text: str, special: Special, specials: Iterable[str] = (END,)) -> None:
+    """Raises UserError where a special token stands in a text and nobody has said what is meant."""
     if special not in get_args(Special):
         raise UserError(f"special = {special!r}: must be one of {', '.join(get_args(Special))}")
-    if special == "refuse" and END in text:
+    if special == "refuse" and (found := split(text, specials)[1:2]):
         ways = "special = text for its characters, token for the end of a document"
-        raise UserError(f"{END!r} in {shortened(text)}: must not be there, unless you say what is meant: {ways}")
+        raise UserError(f"{found[0]!r} in {shortened(text)}: must not be there, unless you say what is meant: {ways}")
 
 
 def gpt2(merges: Path, ids: Path) -> list[bytes]:

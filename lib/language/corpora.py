@@ -83,35 +83,21 @@ class Windows:
         return (self[rows] for rows in chosen.split(max(1, n_tokens // self.width)))
 
 
-def files(name: str) -> dict[str, Path]:
-    """The files of a corpus, or of a text file of one's own, by split.
+def files(name: str, val_name: str = "") -> dict[str, Path]:
+    """The files of a corpus, or of text files of one's own, by split.
 
     Raises UserError if there is no such corpus or file, it cannot be fetched, or its content is another.
     """
     if name in CORPORA:
+        if val_name:
+            raise UserError(f"data.val_corpus = {val_name!r}: must be empty unless data.corpus is a text file")
         return find_all(CORPORA[name])
-    allowed = f"one of {', '.join(CORPORA)}, or a text file{suggestion(name, CORPORA)}"
-    return {"all": own_file("data.corpus", name, allowed)}
-
-
-def own_file(field: str, name: str, allowed: str) -> Path:
-    path = Path(name)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{field} = {shortened(name)} ({what}): must be {allowed}")
-    return path
-
-
-def files_of(config: DataConfig) -> dict[str, Path]:
-    """The files of a config by split, as `files`; with data.val_corpus two files of one's own."""
-    paths, own = files(config.corpus), config.val_corpus
-    if own and "all" not in paths:
-        raise UserError(f"data.val_corpus = {own!r}: must be empty, for {config.corpus} has a validation split")
-    if own:
-        paths = {"train": paths["all"], "val": own_file("data.val_corpus", own, "a text file, or empty")}
-        for _ in bpe.blocks(paths["val"], "data.val_corpus"):
-            pass  # all of it is UTF-8
-    return paths
+    known = f"one of {', '.join(CORPORA)}, or a text file{suggestion(name, CORPORA)}"
+    for field, each, allowed in (("corpus", name, known), ("val_corpus", val_name or name, "a text file, or empty")):
+        if not os.path.isfile(each):  # unlike Path's method, False for a name that cannot be one
+            what = "a folder" if os.path.isdir(each) else "no such file"
+            raise UserError(f"data.{field} = {shortened(each)} ({what}): must be {allowed}")
+    return {"train": Path(name), "val": Path(val_name)} if val_name else {"all": Path(name)}
 
 
 def find_all(corpus: Corpus) -> dict[str, Path]:
@@ -140,10 +126,9 @@ def find(corpus: Corpus, name: str, digest: str) -> Path:
         raise UserError(f"{corpus.origin + name}: cannot be fetched ({error}); {put}") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise UserError(f"{corpus.origin + name}: not the file that is meant; {put}")
-    path = writable_cache() / corpus.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-    return path
+    cached[-1].parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(cached[-1], content)
+    return cached[-1]
 
 
 def cache_folders() -> list[Path]:
@@ -154,28 +139,19 @@ def cache_folders() -> list[Path]:
     return [CACHE, Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grokking"]
 
 
-def writable_cache() -> Path:
-    folder = cache_folders()[-1]
-    if folder != CACHE:
-        say_once(f"{CACHE}: cannot be written; {folder} is the cache, unless CACHE_DIR names another folder")
-    return folder
-
-
 def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
     """The file of that name in the cache; written first from the parts that `make` yields, if it is not there.
 
     The stored name ends with the SHA-256 of the content. A file whose content is another is told of and made again.
     """
     name, suffix = os.path.splitext(name)
-    damaged = []
     for folder in cache_folders():
         for path in folder.glob(f"{name}-*{suffix}"):
-            if path.stem.endswith("-" + sha256(path)[:16]):
+            if path.stem.endswith(sha256(path)[:16]):
                 return path
-            damaged.append(path)
-    for path in damaged:
-        say(f"{path}: damaged; it is made again")
-    folder = writable_cache()
+            say(f"{path}: damaged; it is made again")
+    if folder != CACHE:
+        say_once(f"{CACHE}: cannot be written; {folder} is the cache, unless CACHE_DIR names another folder")
     temporary = folder / f"{name}{suffix}.{os.getpid()}.tmp"
     temporary.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -188,9 +164,6 @@ def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
         os.replace(temporary, result)
     finally:
         temporary.unlink(missing_ok=True)
-    for path in damaged:
-        if path != result and path.is_relative_to(folder):
-            path.unlink(missing_ok=True)
     return result
 
 
@@ -220,17 +193,18 @@ def load(config: DataConfig) -> Dataset:
 
 def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
     """Raises UserError if a text file has changed since a run with these facts was trained."""
-    own = {"train": config.corpus, "val": config.val_corpus} if config.val_corpus else {"all": config.corpus}
-    for split, name in own.items():
-        path, field = Path(name), "data.val_corpus" if split == "val" else "data.corpus"
-        if name not in CORPORA and path.is_file() and facts["sha256"].get(split) != sha256(path):
-            changed = f"{field} = {name!r}: has changed since a stored run was trained on it"
+    names = {"corpus": config.corpus, "val_corpus": config.val_corpus}
+    for (field, name), known in zip(names.items(), facts["sha256"].values(), strict=False):
+        if config.corpus not in CORPORA and Path(name).is_file() and known != sha256(Path(name)):
+            changed = f"data.{field} = {name!r}: has changed since a stored run was trained on it"
             raise UserError(f"{changed}; use --fresh to train it again")
 
 
 def read(config: DataConfig) -> Dataset:
     """`load`, with OSErrors as they come."""
-    paths = files_of(config)
+    paths = files(config.corpus, config.val_corpus)
+    for _ in bpe.blocks(paths["val"], "data.val_corpus") if config.val_corpus else ():
+        pass  # all of it is UTF-8
     tokenizer = find_tokenizer(config, paths.get("train") or paths["all"], *paths.values())
     ids = {split: encoded(path, tokenizer) for split, path in paths.items()}
     per_token = {split: paths[split].stat().st_size / max(1, len(ids[split])) for split in paths}
@@ -246,7 +220,12 @@ def read(config: DataConfig) -> Dataset:
     for split, of_split in ids.items():
         n = (len(of_split) - 1) // config.window
         if n < 1:
-            raise UserError(too_short(config, split, paths.get(split) or paths["all"], len(of_split)))
+            path = paths.get(split) or paths["all"]
+            if len(of_split) < 2:
+                has = f"{len(of_split)} tokens in its {split} split"
+                raise UserError(f"{path}: {has}; must have at least {config.window + 1}, one more than data.window")
+            allowed = f"less than {len(of_split)}, the tokens of the {split} split of {path}"
+            raise UserError(f"data.window = {config.window}: must be {allowed}")
         asked = max(1, config.eval_tokens // config.window) if config.eval_tokens else n
         splits[split] = Windows(of_split, config.window, min(n, asked))
     if config.tokenizer == "bpe" and tokenizer.vocab_size < config.vocab_size:
@@ -259,15 +238,6 @@ def read(config: DataConfig) -> Dataset:
         "tokens": {split: len(of_split) for split, of_split in ids.items()},
     }
     return Dataset(tokenizer, splits, facts)
-
-
-def too_short(config: DataConfig, split: str, path: Path, n_tokens: int) -> str:
-    """What is wrong with a split that has fewer tokens than a window needs."""
-    if n_tokens > 1:
-        return f"data.window = {config.window}: must be less than {n_tokens}, the tokens of the {split} split of {path}"
-    field = "val_corpus" if split == "val" and config.val_corpus else "corpus"
-    has = f"must have more tokens: the {split} split of {path} has {n_tokens}, and a window needs {config.window + 1}"
-    return f"data.{field} = {getattr(config, field)!r}: {has}"
 
 
 def unigram_losses(splits: dict[str, Windows], vocab_size: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Byte-pair tokens, and tokenizers as the weights file stores them."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, get_args
@@ -18,24 +19,29 @@ class BytePairTokenizer(bpe.Separated):
 
     tokens: tuple[str, ...]  # in the order of their ids, each byte as the character of its number (Latin-1)
     begins: bool = True
+    specials: tuple[str, ...] = (bpe.END,)  # the ids after those of `tokens`
 
     @classmethod
-    def of(cls, tokens: list[bytes]) -> "BytePairTokenizer":
-        return cls(tuple(token.decode("latin-1") for token in tokens))
+    def of(cls, tokens: list[bytes], specials: Iterable[str] = (bpe.END,)) -> "BytePairTokenizer":
+        return cls(tuple(token.decode("latin-1") for token in tokens), specials=tuple(specials))
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
-        return bpe.encoding([token.encode("latin-1") for token in self.tokens])
+        return bpe.encoding([token.encode("latin-1") for token in self.tokens], self.specials)
 
     def encode(self, text: str, special: bpe.Special = "refuse") -> list[int]:
-        """Token ids. Raises UserError where "<|endoftext|>" stands in a text and nobody has said what is meant."""
-        bpe.check_special(text, special)
-        allowed = {bpe.END} if special == "token" else set()
-        return self.encoding.encode(text, allowed_special=allowed, disallowed_special=())
+        """Token ids. Raises UserError where a special token stands in a text and nobody has said what is meant."""
+        bpe.check_special(text, special, self.specials)
+        if special == "token":
+            return self.encode_documents(text).tolist()
+        return self.encoding.encode(text, disallowed_special=())
 
     def encode_documents(self, text: str) -> np.ndarray:
-        """Token ids (n,) uint32 of documents, each with "<|endoftext|>" after it."""
-        return self.encoding.encode_to_numpy(text, allowed_special={bpe.END})
+        """Token ids (n,) uint32 of documents and the special tokens between them."""
+        parts = bpe.split(text, self.specials)
+        ids = [self.encoding.encode_to_numpy(part, disallowed_special=()) for part in parts]
+        ids[1::2] = [np.array([self.eos + self.specials.index(part)], np.uint32) for part in parts[1::2]]
+        return np.concatenate(ids)
 
     def decode(self, ids: list[int]) -> str:
         return self.encoding.decode(ids)

@@ -17,8 +17,8 @@ class UserError(ValueError):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """ "; did you mean …?" for the known word nearest to `word`, or nothing."""
-    digits = re.findall(r"\d", word)  # float64 is no misspelt float16
-    possible = [one for one in known if not digits or re.findall(r"\d", one) == digits]
+    sizes = re.findall(r"\d{2,}", word)  # float64 is no misspelt float16
+    possible = [one for one in known if not sizes or re.findall(r"\d{2,}", one) == sizes]
     close = get_close_matches(word, possible, n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
 

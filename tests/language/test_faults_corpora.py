@@ -63,14 +63,6 @@ def test_a_damaged_cache_file_is_told_of_and_made_again(
         assert capsys.readouterr().err == ""
 
 
-def test_a_cache_file_with_anothers_name_is_not_used(tale: DataConfig) -> None:
-    whole = ids(tale)
-    for path in cached():
-        wrong = path.with_stem(path.stem[:-16] + "0" * 16)
-        path.rename(wrong)
-        assert ids(tale) == whole and path.exists() and not wrong.exists()
-
-
 def test_half_written_files_are_never_used(tale: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ids(tale)
     for path in cached():
@@ -149,8 +141,8 @@ def test_an_empty_text_is_one_line_that_says_what_is_needed(
     Path(tale.corpus).write_text(text)
     with pytest.raises(UserError) as caught:
         corpora.load(replace(tale, tokenizer=tokenizer))
-    needed = f"must have more tokens: the train split of {tale.corpus} has {n_tokens}, and a window needs 17"
-    assert str(caught.value) == f"data.corpus = {tale.corpus!r}: {needed}"
+    has = f"{tale.corpus}: {n_tokens} tokens in its train split"
+    assert str(caught.value) == f"{has}; must have at least 17, one more than data.window"
 
 
 def test_a_tiny_text_is_one_line_that_says_what_is_needed(tale: DataConfig) -> None:
@@ -161,8 +153,8 @@ def test_a_tiny_text_is_one_line_that_says_what_is_needed(tale: DataConfig) -> N
     assert str(caught.value) == f"data.window = 16: must be less than 9, the tokens of the train split of {tale.corpus}"
     with pytest.raises(UserError) as caught:
         corpora.load(replace(tale, window=8))
-    needed = f"must have more tokens: the val split of {tale.corpus} has 1, and a window needs 9"
-    assert str(caught.value) == f"data.corpus = {tale.corpus!r}: {needed}"
+    has = f"{tale.corpus}: 1 tokens in its val split"
+    assert str(caught.value) == f"{has}; must have at least 9, one more than data.window"
 
 
 def test_a_vocabulary_that_the_text_cannot_fill_says_so(tale: DataConfig) -> None:
@@ -228,8 +220,18 @@ def test_a_validation_file_that_cannot_be_used_is_named(tale: DataConfig, tmp_pa
     assert message(val_corpus="no.txt") == "data.val_corpus = 'no.txt' (no such file): must be a text file, or empty"
     assert message(val_corpus=str(tmp_path)).endswith("(a folder): must be a text file, or empty")
     assert message(val_corpus=str(binary)).startswith(f"data.val_corpus = {str(binary)!r}: must be a text in UTF-8")
-    needed = f"must have more tokens: the val split of {empty} has 0, and a window needs 17"
-    assert message(val_corpus=str(empty)) == f"data.val_corpus = {str(empty)!r}: {needed}"
+    needed = "must have at least 17, one more than data.window"
+    assert message(val_corpus=str(empty)) == f"{empty}: 0 tokens in its val split; {needed}"
+
+
+@pytest.mark.parametrize("field", ["corpus", "val_corpus"])
+def test_a_text_in_place_of_its_file_is_shortened(tale: DataConfig, field: str) -> None:
+    with pytest.raises(UserError) as caught:
+        corpora.load(replace(tale, **{field: "a word " * 2000}))
+    shown = repr(("a word " * 9)[:60]) + "… (14,000 characters)"
+    assert str(caught.value).startswith(f"data.{field} = {shown} (no such file): must be ")
+    with pytest.raises(UserError, match=rf"data\.{field} = 'a\\x00b' \(no such file\): must be "):
+        corpora.load(replace(tale, **{field: "a\0b"}))
 
 
 def test_a_corpus_with_its_own_validation_split_takes_no_other(
@@ -240,7 +242,7 @@ def test_a_corpus_with_its_own_validation_split_takes_no_other(
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     with pytest.raises(UserError) as caught:
         corpora.load(replace(tale, corpus="both", val_corpus=tale.corpus))
-    assert str(caught.value) == (f"data.val_corpus = {tale.corpus!r}: must be empty, for both has a validation split")
+    assert str(caught.value) == (f"data.val_corpus = {tale.corpus!r}: must be empty unless data.corpus is a text file")
 
 
 def test_a_changed_validation_file_is_named(tale: DataConfig, tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_a_changed_validation_file_is_named(tale: DataConfig, tmp_path: Path) ->
 
 def load_elsewhere(config: DataConfig, **environment: str) -> subprocess.CompletedProcess[str]:
     code = f"from lib.language import corpora; from lib.config import DataConfig; c = {config!r}\n"
-    code += "corpora.load(c); corpora.load(c); print(corpora.writable_cache())"
+    code += "corpora.load(c); corpora.load(c); print(corpora.cache_folders()[-1])"
     given = {name: value for name, value in os.environ.items() if name != "CACHE_DIR"}
     given |= {"PYTHONPATH": str(ROOT)} | environment
     return subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True)
