@@ -77,7 +77,7 @@ def test_an_archive_that_is_cut_off_loses_nothing(
     def cut(*_: object) -> None:
         raise Cut
 
-    for place in ("lib.runs.archive.os.replace", "lib.runs.archive.shutil.rmtree"):
+    for place in ("lib.support.files.os.replace", "lib.runs.archive.shutil.rmtree"):
         with monkeypatch.context() as patch, pytest.raises(Cut):
             patch.setattr(place, cut)
             archive.pack(tmp_path / "x", [config.id for config in configs])
