@@ -24,12 +24,14 @@ from lib.language import bpe, corpora
 from lib.model import Transformer
 from lib.runs.run import Run
 from lib.runs.stored import CHECKPOINTS
+from lib.support.files import sole_use
 from lib.training.folder import COLUMNS, line
 from lib.training.trainer import train
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DATA = Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None  # corpora, vocabularies
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]  # a name, and what fills the folder of that name
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair
 hypothesis.settings.load_profile("patient")
@@ -206,6 +208,25 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
 def options(config: RunConfig) -> list[str]:
     """The config as arguments of `python -m lib.train`."""
     return [f"--{name}={value}" for name, value in config.flat().items()]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MadeOnce:
+    """Has a folder filled once for all workers, of which each has session fixtures of its own.
+
+    (A group of tests would do, too, but xdist 3.8 does not see groups under pytest 9.2.)
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+
+    def make_once(name: str, fill: Callable[[Path], None]) -> Path:
+        with sole_use(shared / name, wait=True):
+            if not (shared / name / "made").exists():
+                fill(shared / name)
+                (shared / name / "made").touch()
+        return shared / name
+
+    return make_once
 
 
 def copy_of_project(folder: Path) -> Path:

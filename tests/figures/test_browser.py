@@ -18,7 +18,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
+    pytest.mark.slow(30),
+    pytest.mark.timeout(600),  # the page takes a while to come
 ]
 
 

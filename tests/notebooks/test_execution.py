@@ -16,10 +16,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import NOTEBOOKS, ROOT, copy_of_project, pinned
+from conftest import NOTEBOOKS, ROOT, MadeOnce, copy_of_project, pinned
 from packaging.requirements import Requirement
-
-from lib.support.files import sole_use
 
 # Colab, autumn 2026, but for torch 2.11, whose wheel for Linux brings gigabytes of CUDA
 COLAB = {
@@ -57,23 +55,21 @@ def install(pins: dict[str, str], *where: str | Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def colab(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, Path]:
+def colab(made_once: MadeOnce) -> tuple[Path, Path]:
     """A Python with Colab's kernel and widgets in front of this environment's packages; and a folder with COLAB_DRAWS.
 
-    Made once for all workers. Where Colab's versions cannot be had, this environment's packages serve.
+    Where Colab's versions cannot be had, this environment's packages serve.
     """
-    base = tmp_path_factory.getbasetemp()
-    home = (base if worker_id == "master" else base.parent) / "colab"
-    python, draws = home / "venv" / "bin" / "python", home / "draws"
-    with sole_use(home, wait=True):
-        if not (home / "made").exists():
-            venv.create(home / "venv")
-            [packages] = (home / "venv" / "lib").glob("python*/site-packages")
-            (packages / "behind.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-            install(COLAB | NEEDED, "--python", python, "install", "--ignore-installed")
-            install(COLAB_DRAWS, "install", "--target", draws)
-            (home / "made").touch()
-    return python, draws
+
+    def fill(home: Path) -> None:
+        venv.create(home / "venv")
+        [packages] = (home / "venv" / "lib").glob("python*/site-packages")
+        (packages / "behind.pth").write_text("\n".join(site.getsitepackages()) + "\n")
+        install(COLAB | NEEDED, "--python", home / "venv" / "bin" / "python", "install", "--ignore-installed")
+        install(COLAB_DRAWS, "install", "--target", home / "draws")
+
+    home = made_once("colab", fill)
+    return home / "venv" / "bin" / "python", home / "draws"
 
 
 def execute(notebook: Path, cwd: Path, python: str | Path = sys.executable, **env: str) -> None:

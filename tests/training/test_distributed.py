@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Stop, stop_at, story_in, weights
+from conftest import ROOT, MadeOnce, Stop, stop_at, story_in, weights
 
 from lib.config import RunConfig
 from lib.runs.run import Run
@@ -69,19 +69,20 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
     assert weights(stored) == weights(tmp_path / "alone" / stored.name)
 
 
-@pytest.fixture(scope="module")
-def done_in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which in_two_processes.py did what it does, once for the tests below."""
-    folder = tmp_path_factory.mktemp("two")
-    base = story_in(folder)
-    write_json(folder / "sharded.json", base.override(ADAMW | {"train.prompt": "the cat"}).to_dict())
-    write_json(folder / "dropout.json", base.override({"model.dropout": 0.2}).to_dict())
-    two_processes(folder, Path(__file__).with_name("in_two_processes.py"))
-    return folder
+@pytest.fixture(scope="session")
+def done_in_two_processes(made_once: MadeOnce) -> Path:
+    """The folder in which in_two_processes.py did what it does, for the tests below."""
+
+    def fill(folder: Path) -> None:
+        base = story_in(folder)
+        write_json(folder / "sharded.json", base.override(ADAMW | {"train.prompt": "the cat"}).to_dict())
+        write_json(folder / "dropout.json", base.override({"model.dropout": 0.2}).to_dict())
+        two_processes(folder, Path(__file__).with_name("in_two_processes.py"))
+
+    return made_once("two_processes", fill)
 
 
 @pytest.mark.slow(25)
-@pytest.mark.xdist_group("two processes")
 def test_a_sharding_process_keeps_half_of_the_weights_gradients_and_moments_and_saves_them_whole(
     story: RunConfig, tmp_path: Path, done_in_two_processes: Path
 ) -> None:
@@ -99,7 +100,6 @@ def test_a_sharding_process_keeps_half_of_the_weights_gradients_and_moments_and_
 
 
 @pytest.mark.slow(1)
-@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("shard", [False, True], ids=["each with all weights", "each with a part"])
 def test_two_processes_with_dropout_go_on_to_the_same_end_and_agree_when_to_stop(
     shard: bool, done_in_two_processes: Path
