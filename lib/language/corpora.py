@@ -193,9 +193,9 @@ def load(config: DataConfig) -> Dataset:
 
 def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
     """Raises UserError if a text file has changed since a run with these facts was trained."""
-    names = {"corpus": config.corpus, "val_corpus": config.val_corpus}
-    for (field, name), known in zip(names.items(), facts["sha256"].values(), strict=False):
-        if config.corpus not in CORPORA and Path(name).is_file() and known != sha256(Path(name)):
+    names = {} if config.corpus in CORPORA else {"corpus": config.corpus, "val_corpus": config.val_corpus}
+    for (field, name), known in zip(names.items(), facts.get("sha256", {}).values(), strict=False):
+        if Path(name).is_file() and known != sha256(Path(name)):
             changed = f"data.{field} = {name!r}: has changed since a stored run was trained on it"
             raise UserError(f"{changed}; use --fresh to train it again")
 
