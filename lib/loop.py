@@ -59,7 +59,7 @@ class Loop:
             self.on_step()
 
     def take_step(self) -> None:
-        """One optimiser step; nothing in it waits for the device."""
+        """One optimiser step; nothing in it waits for the device, but float16's test for overflow."""
         train = self.data.splits["train"]
         parts = [train[rows] for rows in self.batch_rows().chunk(self.config.accumulation)]
         losses: list[Tensor] = []
@@ -93,7 +93,10 @@ class Loop:
         """Measure, and show the row to `on_evaluation`."""
         self.check_losses()
         self.clock.stop()
-        self.rows.append(self.measure())
+        row = self.measure()
+        if not all(math.isfinite(row[f"{name}_loss"] or 0.0) for name in self.data.splits):
+            raise Diverged(self.step)
+        self.rows.append(row)
         self.losses = []
         self.last_step = last_step(self.config, self.data.splits, self.rows)
         self.on_evaluation(self.rows[-1])
@@ -108,10 +111,7 @@ class Loop:
         """Loss and accuracy of every split, and the norms of gradient, weights and weight matrices."""
         row: Row = {"step": self.step, "lr": self.optimizer.lr(max(self.step - 1, 0))}
         for name, split in self.data.splits.items():
-            loss, row[f"{name}_acc"] = self.objective.evaluate(split)
-            if not math.isfinite(loss):
-                raise Diverged(self.step)
-            row[f"{name}_loss"] = loss
+            row[f"{name}_loss"], row[f"{name}_acc"] = self.objective.evaluate(split)
         weights = [p.detach() for p in self.objective.network.parameters()]
         row["grad_norm"] = None if self.grad_norm is None else self.grad_norm.item()
         row["weight_norm"] = total_norm(weights).item()

@@ -1,6 +1,6 @@
 """`python -m lib.notebooks`: execute the notebooks headlessly with papermill, and keep what is the same every time.
 
-As many at once as there are processors: none needs what another writes.
+As many at once as there are processors: none needs what another writes, as long as all runs are stored.
 """
 
 import argparse

@@ -97,8 +97,9 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
     """
     configs, told = [], []
     for base in EXPERIMENTS[experiment]():
-        follows = "train.max_steps" in changes and base.optim.fall_steps == base.train.max_steps
-        config = base.override(({"optim.fall_steps": 0} if follows else {}) | changes)
+        config = base.override(changes)
+        if base.optim.fall_steps == base.train.max_steps != config.train.max_steps:
+            config = base.override({"optim.fall_steps": 0} | changes)
         configs.append(config)
         fall, last, final = config.optim.fall_steps, config.train.max_steps, config.optim.final_lr
         if changes and 0 < fall < last:

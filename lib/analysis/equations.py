@@ -15,7 +15,7 @@ def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
 
     Raises UserError if it is none that a model of this data can answer.
     """
-    parts = re.fullmatch(r"\s*(-?\d{1,9})\s*([-+/])\s*(-?\d{1,9})\s*=?\s*", prompt, re.ASCII)
+    parts = re.fullmatch(r"\s*(-?\d{1,9})\s*([^\d\s]+?)\s*(-?\d{1,9})\s*=?\s*", prompt, re.ASCII)
     example = f"a{data.operation}b= with a and b from 0 to {data.p - 1}, such as 12{data.operation}5="
     if parts is None:
         raise UserError(f"prompt {shortened(prompt)}: must be {example}")

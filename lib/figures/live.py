@@ -16,7 +16,7 @@ MILESTONES = ("train", steps_to_fit, "T_fit", "left"), ("test", steps_to_grok, "
 
 
 class LiveCurve:
-    """A figure that grows while a run trains: pass it as `on_eval` to `lib.runs.live.run_live`.
+    """A figure that grows while a run trains: pass it as `show` to `lib.runs.live.run_live`.
 
     In a notebook the picture is redrawn after each evaluation; executed headlessly, its last state stays.
     """

@@ -17,6 +17,10 @@ KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
 
 
+def archive_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.zip")  # a name may have a dot
+
+
 def pack(folder: Path, names: Collection[str]) -> None:
     """Move the finished runs `names` from `folder` into the archive beside it, without weights.
 
@@ -31,7 +35,7 @@ def pack(folder: Path, names: Collection[str]) -> None:
             clear(aside)
         finished = sorted(run for run in folder.iterdir() if run.name in names and (run / SUMMARY).exists())
         if finished:
-            add(folder.with_suffix(".zip"), finished)
+            add(archive_of(folder), finished)
         for run in finished:
             clear(run.rename(run.with_name(f"{run.name}.tmp")))
         if not any(folder.iterdir()):
@@ -65,7 +69,7 @@ def clear(aside: Path) -> None:
 
 def open_archive(folder: Path) -> zipfile.Path | None:
     """The archive of an experiment's folder, as a folder of runs; None if there is none."""
-    path = folder.with_suffix(".zip")
+    path = archive_of(folder)
     return read_contents(path, path.stat().st_mtime_ns) if path.exists() else None
 
 

@@ -56,7 +56,8 @@ class Pool:
         if method == "forkserver":
             from multiprocessing.forkserver import ensure_running  # not on Windows
 
-            self.context.set_forkserver_preload(["lib.runs.preload"])
+            # torch by its own name: from another folder, as a notebook's, Python 3.11's server does not find lib
+            self.context.set_forkserver_preload(["torch._dynamo", "lib.runs.preload"])
             with ignoring_stops():  # the server inherits this: it must outlive the workers, whose end it reports
                 ensure_running()
         self.tries: dict[Path, int] = {}
@@ -92,7 +93,9 @@ class Pool:
                 for job in jobs:
                     job.process.terminate()
                 for job in jobs:
-                    job.process.join()
+                    while job.process.is_alive():  # a worker that has only just begun did not hear the first signal
+                        job.process.join(5)
+                        job.process.terminate()
                     self.print(f"{job.folder.name}: {self.error(job) or 'done'}")
             told = "stopped; the same command goes on from what is saved"
             if self.fresh:

@@ -66,7 +66,8 @@ def train_all(
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
-    earlier resumes from its saved state. A sweep ends up in an archive (`keep_light`). `backends`: names of
+    earlier resumes from its saved state. In the project's own checkpoints/ a sweep ends up in an archive
+    (`keep_light`). `backends`: names of
     lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
     config, a folder or a back end cannot work, and at the end if a run failed.
     """

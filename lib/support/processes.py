@@ -33,8 +33,10 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# what Ctrl-C, a batch system, and a closed terminal send
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+# what Ctrl-C, a batch system, and a closed terminal send; under nohup a closed terminal is to stop nothing
+STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+    STOP_SIGNALS += (signal.SIGHUP,)
 
 
 @contextmanager

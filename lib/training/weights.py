@@ -1,6 +1,7 @@
 """Weights files: safetensors without pickle, with the config and the tokenizer as one JSON metadata key."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -33,9 +34,11 @@ def save_weights(
 def halve(folder: Path) -> None:
     """Store the weights of a run in float16, if there are any: half of the size, and the same answers."""
     if (folder / WEIGHTS).exists():
-        with safe_open(folder / WEIGHTS, framework="pt") as opened:
-            metadata, tensors = opened.metadata(), {name: opened.get_tensor(name).half() for name in opened.keys()}  # noqa: SIM118
-        write_atomically(folder / WEIGHTS, save(tensors, metadata=metadata))
+        with suppress(SafetensorError):  # a damaged file is told of when somebody asks for the weights
+            with safe_open(folder / WEIGHTS, framework="pt") as opened:
+                metadata, names = opened.metadata(), list(opened.keys())
+                tensors = {name: opened.get_tensor(name).half() for name in names}
+            write_atomically(folder / WEIGHTS, save(tensors, metadata=metadata))
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:
