@@ -65,8 +65,21 @@ STORY_TEXT = f"{bpe.END}\n".join(STORIES)
 SMALL_NETWORK = {"n_layers": 2, "n_heads": 2, "d_model": 16, "d_ff": 32, "d_hidden": 12, "context_length": 8}
 
 
+# what takes more than a second or two, beside the tests that are marked one by one: `make quick` leaves it out
+SLOW = (
+    *("runs/test_callers.py", "runs/test_archive.py", "training/test_backends.py", "training/test_resuming.py"),
+    *("training/test_weights.py", "analysis/test_memory.py", "analysis/test_cells.py", "analysis/test_comparison.py"),
+    *("figures/test_widgets.py", "commands/test_notebooks_command.py", "commands/test_inference_command.py"),
+    *("support/test_machine.py", "language/test_faults_corpora.py", "support/test_errors.py", "language/test_gpt1.py"),
+    *("commands/test_train_command.py", "experiments/test_golden.py", "experiments/test_catalogue.py"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests first, so that the workers end together; the others as they stand."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").as_posix() in SLOW:
+            item.add_marker("slow")
     items.sort(key=lambda item: max((-mark.args[0] for mark in item.iter_markers("slow") if mark.args), default=0))
 
 
@@ -240,19 +253,3 @@ def copy_of_project(folder: Path) -> Path:
 def pinned() -> bool:
     """Whether the figures were made with this version of matplotlib; others draw other bytes."""
     return f"matplotlib=={matplotlib.__version__}\n" in (ROOT / "constraints.txt").read_text()
-
-
-# what takes more than a second or two, beside the tests that are marked one by one: `make quick` leaves it out
-SLOW = (
-    *("runs/test_callers.py", "runs/test_archive.py", "training/test_backends.py", "training/test_resuming.py"),
-    *("training/test_weights.py", "analysis/test_memory.py", "analysis/test_cells.py", "analysis/test_comparison.py"),
-    *("figures/test_widgets.py", "commands/test_notebooks_command.py", "commands/test_inference_command.py"),
-    *("support/test_machine.py", "language/test_faults_corpora.py", "support/test_errors.py", "language/test_gpt1.py"),
-    *("commands/test_train_command.py", "experiments/test_golden.py", "experiments/test_catalogue.py"),
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.relative_to(ROOT / "tests").as_posix() in SLOW:
-            item.add_marker("slow")

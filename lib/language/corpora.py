@@ -1,8 +1,9 @@
 """Texts to learn a language from: found on the disk or fetched once, checked, and encoded once.
 
 A corpus is a folder of plain UTF-8 files below $DATA_DIR, or any file of one's own. Token ids are kept as uint16 or
-uint32 arrays in a cache, from which they are mapped into memory; a process reads them through once, to check their
-SHA-256. Training reads them in windows. The cache is $CACHE_DIR, or .cache in the project, or the user's cache folder where the project cannot be written.
+uint32 arrays in a cache, from which they are mapped into memory. A process reads them through once, to check their
+SHA-256; training reads them in windows. The cache is $CACHE_DIR, or .cache in the project, or the user's cache folder
+where the project cannot be written.
 """
 
 import hashlib
