@@ -16,14 +16,17 @@ from typing import Literal, TypeVar, get_args
 
 import regex
 import tiktoken
-from tiktoken.load import data_gym_to_mergeable_bpe_ranks
+from tokenizers.models import BPE
 
 from lib.support.errors import UserError, say, shortened
+from lib.support.files import write_atomically, write_json
 
 PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
 CUT = regex.compile(r"(?r)\S\s")  # searched for from the end
+PLAIN = [*range(ord("!"), 127), *range(161, 173), *range(174, 256)]  # bytes that GPT-2's files show as Latin-1
+BYTES = [chr(byte if byte in PLAIN else 256 + sum(b not in PLAIN for b in range(byte))) for byte in range(256)]
 GAP = -1  # in place of a token
 WORD = regex.compile(r"\S+")
 PATIENCE = 5.0  # seconds without a word
@@ -195,7 +198,46 @@ def check_special(text: str, special: Special, specials: Iterable[str] = (END,))
         raise UserError(f"{found[0]!r} in {shortened(text)}: must not be there, unless you say what is meant: {ways}")
 
 
+def merges(tokens: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """The two parts that each token of several bytes was joined from, in the order of the ids."""
+    ranks, pairs = {token: rank for rank, token in enumerate(tokens)}, []
+    for token in tokens[256:]:
+        parts = [bytes([byte]) for byte in token]
+        while len(parts) > 2:
+            joined = [left + right for left, right in pairwise(parts)]
+            first = min(range(len(joined)), key=lambda i: ranks.get(joined[i], len(ranks)))
+            parts[first : first + 2] = [joined[first]]
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def save(folder: Path, tokens: list[bytes], specials: Iterable[str]) -> None:
+    """Writes vocab.json and merges.txt, the format of GPT-2 and of Hugging Face."""
+    names = ["".join(BYTES[byte] for byte in token) for token in tokens]
+    if taken := set(names) & set(specials):
+        raise UserError(f"specials = {list(specials)}: must be written otherwise than the token {min(taken)!r}")
+    lines = [" ".join("".join(BYTES[byte] for byte in part) for part in pair) for pair in merges(tokens)]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "vocab.json", {name: i for i, name in enumerate([*names, *specials])})
+    write_atomically(folder / "merges.txt", "\n".join(["#version: 0.2", *lines, ""]))
+
+
+def load(ids: Path, merged: Path) -> tuple[list[bytes], list[str]]:
+    """The tokens and the special tokens of two files such as GPT-2's. Raises UserError if the files do not fit."""
+    try:
+        vocabulary, pairs = BPE.read_file(str(ids), str(merged))
+        names = sorted(vocabulary, key=vocabulary.__getitem__)
+        tokens = [bytes(map(BYTES.index, name)) for name in names[: 256 + len(pairs)]]
+        known, others = {*names[: len(tokens)]}, names[len(tokens) :]
+        if sorted(names[:256]) != sorted(BYTES) or names[256 : len(tokens)] != list(map("".join, pairs)):
+            raise ValueError("ids 0 to 255 must be the bytes, then must come the merges in their order")
+        if any(name[:i] in known and name[i:] in known for name in others[:1] for i in range(1, len(name))):
+            raise ValueError(f"{others[0]!r} is two tokens joined, and not among the merges")
+        return tokens, others
+    except Exception as error:  # `tokenizers` raises no other
+        raise UserError(f"{ids} and {merged.name}: must be the files of one vocabulary ({error})") from None
+
+
 def gpt2(merges: Path, ids: Path) -> list[bytes]:
     """The tokens of GPT-2 in the order of their ids, from its files vocab.bpe and encoder.json."""
-    ranks = data_gym_to_mergeable_bpe_ranks(str(merges), str(ids))
-    return sorted(ranks, key=ranks.__getitem__)
+    return load(ids, merges)[0]

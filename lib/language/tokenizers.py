@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -24,6 +25,14 @@ class BytePairTokenizer(bpe.Separated):
     @classmethod
     def of(cls, tokens: list[bytes], specials: Iterable[str] = (bpe.END,)) -> "BytePairTokenizer":
         return cls(tuple(token.decode("latin-1") for token in tokens), specials=tuple(specials))
+
+    @classmethod
+    def load(cls, folder: Path) -> "BytePairTokenizer":
+        """The tokenizer that `save` wrote; `begins`, a fact of a training text, is not stored."""
+        return cls.of(*bpe.load(folder / "vocab.json", folder / "merges.txt"))
+
+    def save(self, folder: Path) -> None:
+        bpe.save(folder, [token.encode("latin-1") for token in self.tokens], self.specials)
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:
