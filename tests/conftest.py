@@ -7,7 +7,9 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import checked_shapes  # noqa: F401  before anything of lib
@@ -63,6 +65,29 @@ WORDS = [("the cat", "a dog", "one bird"), ("sees", "hears", "never finds"), ("t
 STORIES = [" ".join(CHANCE.choice(words) for words in WORDS * 4) + "\n" for _ in range(40)]
 STORY_TEXT = f"{bpe.END}\n".join(STORIES)
 SMALL_NETWORK = {"n_layers": 2, "n_heads": 2, "d_model": 16, "d_ff": 32, "d_hidden": 12, "context_length": 8}
+
+
+def learn_slowly(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
+    """As the definition says: count all pairs, join the most frequent, the greatest of several; and again."""
+    tokens = [bytes([byte]) for byte in range(256)]
+    words = {piece: [bytes([byte]) for byte in piece] for piece in pieces}
+    while len(tokens) < vocab_size:
+        pairs: Counter[tuple[bytes, bytes]] = Counter()
+        for piece, word in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += pieces[piece]
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: (pairs[pair], pair))
+        tokens.append(b"".join(best))
+        for piece, word in words.items():
+            place = 0
+            while place < len(word) - 1:
+                if (word[place], word[place + 1]) == best:
+                    word[place : place + 2] = [b"".join(best)]
+                place += 1
+            words[piece] = word
+    return tokens
 
 
 # what takes more than a second or two, beside the tests that are marked one by one: `make quick` leaves it out

@@ -38,10 +38,10 @@ class CorpusObjective(Objective):
 
 
 def chunked_loss(network: nn.Module, batch: Batch) -> Tensor:
-    """The same without ever holding the logits (tokens, V) of more than a chunk; nothing is padded.
+    """The mean loss per token, which never holds the logits (tokens, V) of more than a chunk; nothing is padded.
 
-    In float32 whatever the rest is computed in, as whole logits are. Recent versions of torch do it in one function,
-    which computes each chunk's gradient along with its loss; without it each chunk is computed twice.
+    Logits and loss are in float32, as whole logits are. Recent versions of torch have one function, which computes each
+    chunk's gradient along with its loss; older versions compute each chunk twice.
     """
     features = network.features(network.states(batch.tokens)).flatten(0, 1)  # (B T, D)
     weight, targets = network.output_weight, batch.targets.flatten()
@@ -52,7 +52,7 @@ def chunked_loss(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def checkpointed_loss(features: Tensor, weight: Tensor, targets: Tensor, config: ModelConfig) -> Tensor:
-    """The same for any torch and any output, each chunk's logits computed twice."""
+    """`chunked_loss` for any version of torch and any output; each chunk's logits are computed twice."""
 
     def loss(part: Tensor, of_part: Tensor) -> Tensor:
         logits = to_logits(F.linear(part, weight), config)

@@ -67,9 +67,8 @@ def train_all(
 
     Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
     earlier resumes from its saved state. In the project's own checkpoints/ a sweep ends up in an archive
-    (`keep_light`). `backends`: names of
-    lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises UserError before anything begins if a
-    config, a folder or a back end cannot work, and at the end if a run failed.
+    (`keep_light`). `backends`: names of lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises
+    UserError before anything begins if a config, a folder or a back end cannot work, and at the end if a run failed.
     """
     machine.check_device(device)
     check_backends(backends)

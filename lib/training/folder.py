@@ -73,11 +73,11 @@ def divergence(summary: dict[str, Any]) -> str | None:
 def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None = None) -> bool:
     """Whether a network does no better on its own train split than guessing: it has learned nothing.
 
-    Equations: less than three times the accuracy of a guess, 1/p. A corpus: no better than its unigram model.
+    Equations: less than three times a guess's accuracy, 1/p, and less than half. A corpus: no better than a unigram.
     """
     if config.data.task == "corpus":
         return bool(unigram_loss) and row["train_loss"] >= unigram_loss["train"]
-    return config.data.task == "arithmetic" and row["train_acc"] < 3 / config.data.p
+    return config.data.task == "arithmetic" and row["train_acc"] < min(0.5, 3 / config.data.p)
 
 
 def describe(row: Row) -> str:

@@ -36,5 +36,7 @@ def test_stored_runs_of_another_length_are_not_resumed_in_silence(capsys: pytest
 def test_a_network_at_chance_on_its_own_train_split_has_learned_nothing(accuracy: float, nothing: bool) -> None:
     row: Row = {"train_acc": accuracy, "train_loss": 1.0}
     assert at_chance(TINY, row) == nothing
+    small = TINY.override({"data.p": 3})  # a guess is right once in three times: half of the split is no guessing
+    assert at_chance(small, row) == (accuracy < 0.5)
     corpus = TINY.override({"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8})
     assert at_chance(corpus, row, {"train": 0.9}) and not at_chance(corpus, row, {"train": 1.1})

@@ -3,41 +3,17 @@
 import shutil
 import tempfile
 from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import tiktoken
-from conftest import DATA, ROOT
+from conftest import DATA, ROOT, learn_slowly
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.language import bpe
 
 TEXT = (ROOT / "lib" / "train.py").read_text()  # some English, some punctuation, some digits
-
-
-def learn_slowly(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
-    """As the definition says: count all pairs, join the most frequent, the greatest of several; and again."""
-    tokens = [bytes([byte]) for byte in range(256)]
-    words = {piece: [bytes([byte]) for byte in piece] for piece in pieces}
-    while len(tokens) < vocab_size:
-        pairs: Counter[tuple[bytes, bytes]] = Counter()
-        for piece, word in words.items():
-            for pair in pairwise(word):
-                pairs[pair] += pieces[piece]
-        if not pairs:
-            break
-        best = max(pairs, key=lambda pair: (pairs[pair], pair))
-        tokens.append(b"".join(best))
-        for piece, word in words.items():
-            place = 0
-            while place < len(word) - 1:
-                if (word[place], word[place + 1]) == best:
-                    word[place : place + 2] = [b"".join(best)]
-                place += 1
-            words[piece] = word
-    return tokens
 
 
 @pytest.mark.parametrize("text", [TEXT[:4000], "aaaa aaa aa abab baba", "низкий нижний 低い 低き", "ab ab ac ac ad ad"])

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import learn_slowly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,28 +21,6 @@ from lib.support.errors import UserError, say, shortened
 
 CHANCE = random.Random(0)
 LETTERS = "".join(CHANCE.choice("abcdefghij") for _ in range(200_000))
-
-
-def learn_naively(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
-    """As the definition says: count all pairs, join the most frequent, the greatest of several; and again."""
-    tokens = [bytes([byte]) for byte in range(256)]
-    words = {piece: [bytes([byte]) for byte in piece] for piece in pieces}
-    while len(tokens) < vocab_size:
-        pairs: Counter[tuple[bytes, bytes]] = Counter()
-        for piece, word in words.items():
-            for pair in pairwise(word):
-                pairs[pair] += pieces[piece]
-        if not pairs:
-            break
-        best = max(pairs, key=lambda pair: (pairs[pair], pair))
-        tokens.append(b"".join(best))
-        for word in words.values():
-            place = 0
-            while place < len(word) - 1:
-                if (word[place], word[place + 1]) == best:
-                    word[place : place + 2] = [b"".join(best)]
-                place += 1
-    return tokens
 
 
 @given(
@@ -55,13 +34,13 @@ def learn_naively(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
 @settings(max_examples=200, deadline=None)
 def test_the_merges_are_those_of_recounting_everything(texts: dict[str, int], vocab_size: int) -> None:
     pieces = Counter({text.encode(): n for text, n in texts.items()})
-    assert bpe.learn(pieces, vocab_size) == learn_naively(pieces, vocab_size)
+    assert bpe.learn(pieces, vocab_size) == learn_slowly(pieces, vocab_size)
 
 
 @pytest.mark.parametrize("text", [LETTERS[:1500], "ab" * 300, "a" * 701, "abcabcab" * 90, "xyzw" * 3 + "wzyx" * 3])
 def test_of_one_long_piece_too(text: str) -> None:
     pieces = Counter([text.encode()])
-    assert bpe.learn(pieces, 400) == learn_naively(pieces, 400)
+    assert bpe.learn(pieces, 400) == learn_slowly(pieces, 400)
 
 
 def test_of_equally_frequent_pairs_the_greatest_byte_strings_come_first() -> None:
