@@ -162,12 +162,7 @@ class Attention(nn.Module):
         A query attends to the tokens in the cache, if there is one, and to these T. Without a mask a query looks at
         the tokens up to itself.
         """
-        B, Q, D = queries.shape
-
-        def heads(x: Tensor) -> Tensor:
-            return x.view(B, -1, self.n_heads, D // self.n_heads).transpose(1, 2)  # (B, H, T, d)
-
-        q, k, v = heads(self.query(queries)), heads(self.key(keys)), heads(self.value(keys))
+        q, k, v = self.heads(self.query(queries)), self.heads(self.key(keys)), self.heads(self.value(keys))
         if self.rope:
             past = 0 if cache is None else cache.past
             positions = torch.arange(past, past + keys.shape[1], device=keys.device)
@@ -176,7 +171,10 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(k, v)
         x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0, mask is None)
-        return self.out(x.transpose(1, 2).reshape(B, Q, D))
+        return self.out(x.transpose(1, 2).flatten(2))
+
+    def heads(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:
+        return x.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
