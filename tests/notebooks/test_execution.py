@@ -6,15 +6,15 @@ once more with Colab's matplotlib and numpy, which draw other bytes. torch is th
 live is cut short; `make` runs it in full.
 """
 
+import json
 import os
-import site
 import subprocess
 import sys
-import venv
 import warnings
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from conftest import NOTEBOOKS, ROOT, MadeOnce, copy_of_project, pinned
 from packaging.requirements import Requirement
@@ -44,40 +44,40 @@ BY_LENGTH = [
 pytestmark = pytest.mark.timeout(600)  # on a busy machine, and with a slow connection to the package index
 
 
-def install(pins: dict[str, str], *where: str | Path) -> bool:
-    """Whether these versions, and nothing else, could be installed."""
+def install(pins: dict[str, str], folder: Path) -> None:
+    """These versions, and nothing else, into a folder. Where they cannot be had, this environment's serve."""
     names = [f"{name}=={version}" for name, version in pins.items()]
-    argv = [sys.executable, "-m", "pip", *where, "--no-deps", "--quiet", "--disable-pip-version-check", *names]
-    call = subprocess.run(argv, capture_output=True, text=True, check=False)
+    argv = [sys.executable, "-m", "pip", "install", "--target", folder, "--no-deps", "--quiet", *names]
+    call = subprocess.run([*argv, "--disable-pip-version-check"], capture_output=True, text=True, check=False)
     if call.returncode:
         warnings.warn(f"Colab's versions cannot be installed, so this environment's serve: {call.stderr}", stacklevel=1)
-    return call.returncode == 0
 
 
 @pytest.fixture(scope="session")
-def colab(made_once: MadeOnce) -> tuple[Path, Path]:
-    """A Python with Colab's kernel and widgets in front of this environment's packages; and a folder with COLAB_DRAWS.
+def colab(made_once: MadeOnce) -> Path:
+    """A folder where Jupyter finds two kernels: `colab` has Colab's kernel and widgets, `colab-draws` COLAB_DRAWS, too.
 
-    Where Colab's versions cannot be had, this environment's packages serve.
+    Both see this environment's other packages.
     """
 
     def fill(home: Path) -> None:
-        venv.create(home / "venv")
-        [packages] = (home / "venv" / "lib").glob("python*/site-packages")
-        (packages / "behind.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-        install(COLAB | NEEDED, "--python", home / "venv" / "bin" / "python", "install", "--ignore-installed")
-        install(COLAB_DRAWS, "install", "--target", home / "draws")
+        install(COLAB | NEEDED, home / "colab")
+        install(COLAB_DRAWS, home / "draws")
+        for name, places in (("colab", ["colab"]), ("colab-draws", ["colab", "draws"])):
+            spec = {
+                "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+                "display_name": name,
+                "env": {"PYTHONPATH": os.pathsep.join(str(home / place) for place in places)},
+            }
+            (home / "kernels" / name).mkdir(parents=True)
+            (home / "kernels" / name / "kernel.json").write_text(json.dumps(spec))
 
-    home = made_once("colab", fill)
-    return home / "venv" / "bin" / "python", home / "draws"
+    return made_once("colab", fill)
 
 
-def execute(notebook: Path, cwd: Path, python: str | Path = sys.executable, **env: str) -> None:
-    live = ["-p", "live_steps", "20"] if "live_steps" in notebook.read_text() else []
-    argv = [python, "-m", "papermill", notebook, notebook.with_suffix(".out.ipynb"), "-k", "python3", *live]
-    env = os.environ | {"OMP_NUM_THREADS": "1"} | env
-    call = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, check=False)
-    assert call.returncode == 0, call.stderr[-3000:]
+def execute(notebook: Path, cwd: Path, kernel: str = "python3") -> None:
+    live = {"live_steps": 20} if "live_steps" in notebook.read_text() else {}
+    papermill.execute_notebook(notebook, None, live, kernel_name=kernel, cwd=cwd, progress_bar=False)
 
 
 def made(project: Path) -> dict[str, bytes]:
@@ -86,12 +86,18 @@ def made(project: Path) -> dict[str, bytes]:
     return {str(path.relative_to(project)): path.read_bytes() for path in files}
 
 
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colab: Path) -> Path:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("JUPYTER_PATH", str(colab))
+    return copy_of_project(tmp_path / "project")
+
+
 @pytest.mark.parametrize("path", BY_LENGTH)
-def test_a_notebook_makes_what_is_committed(path: Path, tmp_path: Path, colab: tuple[Path, Path]) -> None:
-    project = copy_of_project(tmp_path / "project")
+def test_a_notebook_makes_what_is_committed(path: Path, project: Path) -> None:
     notebook = project / "notebooks" / path.name
     if path.stem in WITH_WIDGETS:
-        execute(notebook, notebook.parent, colab[0])
+        execute(notebook, notebook.parent, "colab")
     else:
         execute(notebook, project)
     if pinned():
@@ -100,10 +106,8 @@ def test_a_notebook_makes_what_is_committed(path: Path, tmp_path: Path, colab: t
 
 
 @pytest.mark.slow(23)
-def test_a_notebook_runs_with_colabs_matplotlib_and_numpy(tmp_path: Path, colab: tuple[Path, Path]) -> None:
-    python, draws = colab
-    notebook = copy_of_project(tmp_path / "project") / "notebooks" / "04_grokking.ipynb"
-    execute(notebook, notebook.parent, python, PYTHONPATH=str(draws))
+def test_a_notebook_runs_with_colabs_matplotlib_and_numpy(project: Path) -> None:
+    execute(project / "notebooks" / "04_grokking.ipynb", project / "notebooks", "colab-draws")
 
 
 def test_the_widgets_are_where_this_file_thinks() -> None:

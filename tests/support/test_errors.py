@@ -1,14 +1,12 @@
 """Messages that a user can act on, on every stream."""
 
 import io
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from lib import inference
 from lib.support.errors import one_line_errors, shortened, suggestion
 
 
@@ -37,17 +35,16 @@ def test_a_stream_that_lacks_a_character_gets_its_code(monkeypatch: pytest.Monke
     assert out.buffer.getvalue().decode("cp1252").split() == ["naïve", r"\u22a5", r"\U0001f642"]
 
 
-def test_a_path_without_permission_or_through_a_file_is_one_line(tmp_path: Path) -> None:
+def test_a_path_without_permission_or_through_a_file_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("no folder")
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for path in (tmp_path / "file" / "run", loop / "run", loop):
-        call = subprocess.run(
-            [sys.executable, "-m", "lib.inference", str(path)],
-            cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert call.returncode == 1 and call.stderr.startswith("error: ") and call.stderr.count("\n") == 1, call.stderr
-        assert str(path) in call.stderr
+        assert inference.main([str(path)]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1 and str(path) in said, said
 
 
 def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
