@@ -74,16 +74,16 @@ def plainly(model: networks.Network, tokens: torch.Tensor, n: int, temperature: 
     return tokens[:, -n:], torch.cat(steps, 1)
 
 
-@pytest.mark.parametrize("n_asked", [1, 5, 12, 15])
+@pytest.mark.parametrize("n_asked", [1, 12, 15])
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_generated_tokens_are_those_of_a_plain_loop(options: dict[str, object], n_asked: int) -> None:
     """From prompts within the context of 12 tokens, as long as it and longer, to beyond its end."""
     model = build(**options)
     prompts = torch.randint(15, (4, n_asked), generator=torch.Generator().manual_seed(1))
-    for temperature in (0, 1.0, 3.0):
-        steps = list(generate(model, prompts, 20, temperature=temperature, seed=0))
+    for temperature in (0, 2.0):
+        steps = list(generate(model, prompts, 15, temperature=temperature, seed=0))
         ids, chosen = (torch.stack(part, 1) for part in zip(*steps, strict=True))
-        expected_ids, expected = plainly(model, prompts, 20, temperature)
+        expected_ids, expected = plainly(model, prompts, 15, temperature)
         assert ids.tolist() == expected_ids.tolist()
         torch.testing.assert_close(chosen, expected, rtol=1e-5, atol=1e-5)
 
