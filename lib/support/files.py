@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.support.errors import UserError
+from lib.support.processes import handling, interrupt
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +46,27 @@ def clear_error(path: Path, undo: Callable[[], None]) -> Iterator[None]:
 
 def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """An empty folder that becomes `path` in one go, at the end. If it comes to no end, nothing has changed.
+
+    Raises UserError if it cannot be written, or if `path` is a file or a folder that is not empty. With `replace` the
+    folder may have a config.json, but must be no run, which has a metrics.csv.
+    """
+    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
+    if taken and not (replace and (path / "config.json").exists() and not (path / "metrics.csv").exists()):
+        raise UserError(f"{path}: exists; must be a new folder, or with --replace that of an earlier export")
+    with clear_error(path, lambda: None), handling(interrupt):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
+            new = Path(place, "new")
+            new.mkdir()
+            yield new
+            if path.exists():
+                path.rename(Path(place, "old"))
+            new.rename(path)
 
 
 @contextmanager

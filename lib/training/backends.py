@@ -9,12 +9,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lib.config import RunConfig
 from lib.support.errors import UserError, suggestion
+from lib.support.machine import check_package
 
 PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
@@ -128,9 +128,7 @@ def check_backends(names: Iterable[str]) -> None:
     for name in names:
         if name not in KNOWN:
             raise UserError(f"tracker = {name!r}: must be one of {', '.join(KNOWN)}{suggestion(name, KNOWN)}")
-        spec = find_spec(name)
-        if spec is None or spec.origin is None:  # none, or a mere folder of that name, as W&B makes them
-            raise UserError(f"tracker = {name!r}: needs the package {name}; install it with: pip install {name}")
+        check_package(f"tracker = {name!r}", name)
 
 
 class Backends:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.support.errors import UserError
-from lib.support.files import append, write_atomically
+from lib.support.files import append, new_folder, write_atomically
 
 
 @pytest.fixture
@@ -37,3 +37,29 @@ def test_lines_that_cannot_be_added_are_not_there_in_part(tmp_path: Path, full_d
     with pytest.raises(UserError, match=r"metrics\.csv: cannot be written"):
         append(path, "half a row " * 100)
     assert path.read_text() == "step\n" * 800
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_folder_that_is_stopped_half_way_never_was(tmp_path: Path, stop: signal.Signals) -> None:
+    before = signal.getsignal(stop)
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "made" / "folder") as folder:
+        (folder / "half").touch()
+        os.kill(os.getpid(), stop)
+    assert not list((tmp_path / "made").iterdir()) and signal.getsignal(stop) == before
+
+
+def test_a_folder_is_there_at_once_and_replaced_only_if_it_was_made_like_this(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()  # empty: nobody's
+    with new_folder(path) as folder:
+        (folder / "config.json").write_text("old")
+        assert not list(path.iterdir())
+    with pytest.raises(UserError, match="exists"), new_folder(path):
+        pass
+    with new_folder(path, replace=True) as folder:
+        (folder / "config.json").write_text("new")
+    assert (path / "config.json").read_text() == "new" and list(tmp_path.iterdir()) == [path]
+    (path / "metrics.csv").touch()  # a run
+    with pytest.raises(UserError, match="exists"), new_folder(path, replace=True):
+        pass
+    assert (path / "config.json").read_text() == "new"
