@@ -161,11 +161,12 @@ class Separated:
 
     tokens: tuple[str, ...]
     specials: tuple[str, ...] = (END,)
+    least = 1  # how many there are
     begins: bool  # whether `eos` stands between the documents of the training text, so that it can begin a sample
 
     def __post_init__(self) -> None:  # from JSON tuples come as lists
         self.__dict__.update({name: tuple(value) for name, value in vars(self).items() if isinstance(value, list)})
-        if not len(self.specials) == len({*filter(WORD.fullmatch, self.specials)}) > 0:
+        if not len(self.specials) == len({*filter(WORD.fullmatch, self.specials)}) >= self.least:
             allowed = "one or more different texts without white space"
             raise UserError(f"specials = {list(self.specials)}: must be {allowed}")
 
@@ -174,8 +175,8 @@ class Separated:
         return len(self.tokens) + len(self.specials)
 
     @property
-    def eos(self) -> int:
-        return len(self.tokens)
+    def eos(self) -> int | None:
+        return len(self.tokens) if self.specials else None
 
     pad = eos
 

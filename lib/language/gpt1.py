@@ -9,6 +9,7 @@ import regex
 from tokenizers.models import BPE
 
 from lib.language.bpe import END, Separated, Special, check_special
+from lib.support.files import write_atomically, write_json
 
 STANDARD = str.maketrans("—–―´‘’“”", "---'''" + '""') | {ord("…"): "..."}
 WORDS = regex.compile(rf"<unk>|{regex.escape(END)}|[\p{{P}}$+<=>^`|~]|[^\s\0\p{{P}}$+<=>^`|~]+")
@@ -31,6 +32,14 @@ class GPT1Tokenizer(Separated):
     tokens: tuple[str, ...] = field(repr=False)  # by id; among them "<unk>"
     merges: tuple[str, ...] = field(repr=False)  # "a b", the first one first
     begins: bool = True
+    specials: tuple[str, ...] = (END,)
+
+    least = 0  # GPT-1 itself has none
+
+    def save(self, folder: Path) -> None:
+        """Writes vocab.json and merges.txt, which Hugging Face reads (and drops accents, and knows fewer dashes)."""
+        write_json(folder / "vocab.json", {token: i for i, token in enumerate([*self.tokens, *self.specials])})
+        write_atomically(folder / "merges.txt", "\n".join(["#version: 0.2", *self.merges, ""]))
 
     @cached_property
     def _bpe(self) -> BPE:
@@ -47,7 +56,7 @@ class GPT1Tokenizer(Separated):
         """Token ids (n,) uint16; "<|endoftext|>" is one wherever it stands."""
         cut = words(regex.sub(r"\p{Cs}", "\uffff", text))  # a lone surrogate is unknown, and an error in `tokenizers`
         ids = {word: [token.id for token in self._bpe.tokenize(word)] for word in set(cut)}
-        ids |= {"<unk>": [self.tokens.index("<unk>")], END: [self.eos]}
+        ids |= {"<unk>": [self.tokens.index("<unk>")]} | {special: [self.eos] for special in self.specials}
         return np.array([i for word in cut for i in ids[word]], np.uint16)
 
     def decode(self, ids: list[int]) -> str:
@@ -57,6 +66,8 @@ class GPT1Tokenizer(Separated):
 
 
 def load(tokens: Path, merges: Path) -> GPT1Tokenizer:
-    """GPT-1's tokenizer from its two files: the id of each token, and the merges in their order."""
+    """GPT-1's tokenizer from its two files, or those that `save` wrote: the ids, and the merges in their order."""
     ids, pairs = BPE.read_file(str(tokens), str(merges))
+    if ids.get(END) == len(ids) - 1:
+        del ids[END]
     return GPT1Tokenizer(tuple(sorted(ids, key=ids.__getitem__)), tuple(map(" ".join, pairs)))

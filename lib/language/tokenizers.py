@@ -1,16 +1,20 @@
 """Byte-pair tokens, and tokenizers as the weights file stores them."""
 
+import tempfile
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import tiktoken
+import tokenizers
 
-from lib.language import bpe
+from lib.language import bpe, gpt1
 from lib.language.gpt1 import GPT1Tokenizer
+from lib.support.errors import UserError, shortened
 from lib.tokenizer import CharacterTokenizer, NumberTokenizer
 
 
@@ -56,7 +60,44 @@ class BytePairTokenizer(bpe.Separated):
         return self.encoding.decode(ids)
 
 
-Tokenizer = CharacterTokenizer | NumberTokenizer | BytePairTokenizer | GPT1Tokenizer
+@dataclass(frozen=True)
+class IdTokenizer:
+    """Token ids as they are, for a network that came without its vocabulary.
+
+    >>> IdTokenizer(50).encode("3 14 15")
+    [3, 14, 15]
+    """
+
+    vocab_size: int
+    bos = eos = None
+    pad = 0
+
+    def encode(self, text: str) -> list[int]:
+        ids = text.split()
+        if not all(i.isdecimal() and len(i) < 10 and int(i) < self.vocab_size for i in ids):
+            raise UserError(f"{shortened(text)}: must be token ids, numbers from 0 to {self.vocab_size - 1}")
+        return list(map(int, ids))
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(map(str, ids))
+
+
+Tokenizer = CharacterTokenizer | NumberTokenizer | BytePairTokenizer | GPT1Tokenizer | IdTokenizer
+
+
+def from_files(folder: Path, vocab_size: int) -> Tokenizer:
+    """The tokenizer in vocab.json and merges.txt, or tokenizer.json: GPT-2's or GPT-1's kind; or else plain ids."""
+    found: list[Tokenizer] = []
+    with tempfile.TemporaryDirectory() as place, suppress(Exception):  # `tokenizers` raises no other
+        if (folder / "tokenizer.json").exists() and not (folder / "vocab.json").exists():
+            tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).model.save(place)
+            folder = Path(place)
+        with suppress(UserError):
+            found.append(BytePairTokenizer.load(folder))
+        first = gpt1.load(folder / "vocab.json", folder / "merges.txt")
+        if "<unk>" in first.tokens and "a</w>" in first.tokens:
+            found += [first, replace(first, specials=(), begins=False)]
+    return next((one for one in found if one.vocab_size == vocab_size), IdTokenizer(vocab_size))
 
 
 def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:
