@@ -118,7 +118,7 @@ def parts(stepper: Stepper) -> None:
     prefixes = medians.pop("prefixes")
     print(f"  {'(of it finding the prefixes':36} {prefixes * 1e3:6.1f} ms   {prefixes / total:4.0%})")
     evaluation = sum(medians.values())
-    name = f"an evaluation, {CONFIG.data.n_equations:,} equations"
+    name = f"an evaluation, {sum(split.size for split in stepper.data.splits.values()):,} equations"
     print(f"  {name:36} {evaluation * 1e3:6.1f} ms   as long as {evaluation / total:.1f} steps")
 
 

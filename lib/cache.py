@@ -17,8 +17,6 @@ class LayerCache:
         """
         T = k.shape[2]
         for buffer, new in ((self.keys, k), (self.values, v)):
-            buffer.narrow(2, self.past, T).copy_(
-                new
-            )  # raises if the tokens do not fit; a slice would truncate in silence
+            buffer.narrow(2, self.past, T).copy_(new)  # raises if they do not fit; a slice would truncate in silence
         self.past += T
         return self.keys[:, :, : self.past], self.values[:, :, : self.past]

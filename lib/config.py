@@ -10,29 +10,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lib.support.errors import UserError
+from lib.support.expressions import CONDITION, OPERATION, SIGNS, fault, is_of_permutations
 from lib.support.fields import Nested, Section, option
-
-
-def is_prime(n: int) -> bool:
-    return n >= 2 and all(n % d for d in range(2, int(n**0.5) + 1))
 
 
 @dataclass(frozen=True)
 class DataConfig(Section):
-    task: Literal["arithmetic", "text", "corpus"] = option(
-        "arithmetic", "equations modulo p, a text to memorise, or a corpus to learn a language from"
-    )
-    operation: Literal["+", "-", "/"] = option("/", "the operation o in a o b = c (mod p)")
-    p: int = option(97, "the modulus; prime for division")
-    train_fraction: float = option(0.5, "share of all equations to train on")
-    val_fraction: float = option(
-        0.1, "share of all equations to tune on, the rest is the test split; or the end of a corpus in one file"
-    )
+    task: Literal["arithmetic", "text", "corpus"] = option("arithmetic", "equations, a text to memorise, or a corpus")
+    operation: str = option("/", f"the operation o in a o b = c (mod p): {OPERATION}")
+    p: int = option(97, "the modulus; prime for division; for permutations their number, 120")
+    train_where: str = option("", f"train only on equations for which this holds: {CONDITION}")
+    train_fraction: float = option(0.5, "share of the equations to train on, of those that train_where admits")
+    val_fraction: float = option(0.1, "share of all equations to tune on, the rest is for testing; or a corpus's end")
     split_seed: int = option(0, "seed of the one permutation that makes the splits; apart from the run's own seed")
     skip_zero: bool = option(False, "leave out all equations with a = 0, which division cannot reach by logarithms")
+    label_noise: float = option(0.0, "share of the train equations that have a wrong answer, any other number")
+    own_b: bool = option(False, "write b with tokens of its own, of which none stands for an a or a c")
     tokenizer: Literal["number", "character", "bpe", "gpt1", "gpt2"] = option(
-        "number",
-        "a token per number or character; corpus: per character, by byte pairs of its own, or as GPT-1 or GPT-2",
+        "number", "a token per number or character; corpus: per character, by its own byte pairs, or as GPT-1 or GPT-2"
     )
     text: str = option("I love machine learning", "the text to memorise")
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
@@ -44,28 +39,25 @@ class DataConfig(Section):
     eval_tokens: int = option(0, "corpus: evaluate on about so many tokens, spread over each split; 0: on all")
 
     @property
-    def n_equations(self) -> int:
-        return (self.p - self.skip_zero) * (self.p - (self.operation == "/"))
-
-    def split_sizes(self) -> dict[str, int]:
-        """Number of equations in train, val and test; they add up to `n_equations`."""
-        train, val = (round(f * self.n_equations) for f in (self.train_fraction, self.val_fraction))
-        return {"train": train, "val": val, "test": self.n_equations - train - val}
+    def sign(self) -> str:
+        """The operation in an equation as text: its own sign, or o for an expression."""
+        return self.operation if self.operation in SIGNS else "o"
 
     def check(self) -> None:
         if self.task == "arithmetic":
             self.require(self.tokenizer in ("number", "character"), "tokenizer", "number or character for equations")
             self.require(3 <= self.p <= 1999, "p", "from 3 to 1999")
-            if self.operation == "/":
-                self.require(is_prime(self.p), "p", "prime for division, such as 97 or 113")
-            for name in ("train_fraction", "val_fraction"):
-                self.require(0 < getattr(self, name) < 1, name, "above 0 and below 1, and leave no split empty")
-            sizes = self.split_sizes()
-            for split in ("train", "val"):
-                allowed = "between 0 and 1 and leave no split empty"
-                self.require(sizes[split] > 0, f"{split}_fraction", f"{allowed} (it gives {sizes[split]} equations)")
-            allowed = f"less than {1 - self.val_fraction:g}, so that the test split is not empty"
-            self.require(sizes["test"] > 0, "train_fraction", allowed)
+            prime = all(self.p % divisor for divisor in range(2, self.p))
+            self.require(prime or self.operation != "/", "p", "prime for division, such as 97 or 113")
+            self.require(self.p == 120 or not is_of_permutations(self.operation), "p", "120 for permutations")
+            self.require(not (wrong := fault(self.operation, self.p)), "operation", f"{OPERATION}; {wrong}")
+            self.require(not (wrong := fault(self.train_where)), "train_where", f"{CONDITION}; {wrong}")
+            self.require(0 < self.val_fraction < 1, "val_fraction", "above 0 and below 1, and leave no split empty")
+            most = f"less than {1 - self.val_fraction:g}, or with data.train_where at most 1"
+            fits = 0 < self.train_fraction <= 1 if self.train_where else 0 < self.train_fraction < 1 - self.val_fraction
+            self.require(fits, "train_fraction", f"above 0 and {most}, and leave no split empty")
+            self.require(0 <= self.label_noise < 1, "label_noise", "at least 0 and below 1")
+            self.require(not self.own_b or self.tokenizer == "number", "own_b", "false unless data.tokenizer = number")
         elif self.task == "text":
             self.require(len(self.text) > 0, "text", "at least one character")
             allowed = "number, the default, or character for a text, which is read by characters"
@@ -146,9 +138,8 @@ class OptimConfig(Section):
         for name in ("warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
         self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
-        if self.schedule == "constant" and (self.fall_steps or self.final_lr):
-            needed = f"optim.fall_steps = 0 and optim.final_lr = 0, now {self.fall_steps} and {self.final_lr:g}"
-            self.require(False, "schedule", f"cosine, or else {needed}")
+        needed = f"cosine, or optim.fall_steps = 0 and optim.final_lr = 0, now {self.fall_steps} and {self.final_lr:g}"
+        self.require(self.schedule == "cosine" or self.fall_steps == self.final_lr == 0, "schedule", needed)
         allowed = f"0, or more than optim.warmup_steps = {self.warmup_steps}"
         self.require(self.fall_steps == 0 or self.fall_steps > self.warmup_steps, "fall_steps", allowed)
 
@@ -161,9 +152,7 @@ class TrainConfig(Section):
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")
     stop_at: float = option(0.0, "solved: three evaluations in a row with this held-out accuracy; 0: off")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
-    keep_answers: bool = option(
-        False, "keep the answers to all equations in answers.npz, at steps 1.5 times apart and the last"
-    )
+    keep_answers: bool = option(False, "keep all answers in answers.npz, at steps 1.5 times apart and the last")
     keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.25 times apart and the last")
     precision: Literal["float32", "bfloat16", "float16"] = option(
         "float32", "of matrix products; weights are float32 always; with float16 the loss is scaled"
@@ -198,6 +187,5 @@ class RunConfig(Nested):
     @property
     def id(self) -> str:
         """Ten hex digits that name this config: a hash of the fields that differ from the defaults."""
-        default = RunConfig().flat()
-        changed = {name: value for name, value in self.flat().items() if value != default[name]}
+        changed = dict(self.flat().items() - RunConfig().flat().items())
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]

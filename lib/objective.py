@@ -120,9 +120,8 @@ def last_step(config: TrainConfig, splits: Iterable[str], rows: Sequence[Row]) -
     if config.stop_at:
         steps = [int(row["step"] or 0) for row in rows]
         held_out = [f"{split}_acc" for split in splits if split != "train"] or ["train_acc"]
-        solved = [
-            first_crossing(steps, [row[key] or 0.0 for row in rows], config.stop_at, PATIENCE) for key in held_out
-        ]
+        curves = ([row[key] or 0.0 for row in rows] for key in held_out)
+        solved = [first_crossing(steps, curve, config.stop_at, PATIENCE) for curve in curves]
         reached = [step for step in solved if step is not None]
         if len(reached) == len(solved):
             return min(max(round(config.go_on * max(reached)), steps[-1]), config.max_steps)

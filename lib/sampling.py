@@ -110,7 +110,7 @@ def answer_probabilities(model: Network, tokenizer: Tokenizer, data: DataConfig,
     With a token per character, a number's probability is that of all of its digits and the end. The probabilities then
     add up to less than 1: the rest is spent on what is no number.
     """
-    batch = encode_equations(tokenizer, [f"{a}{data.operation}{b}={c}" for c in range(data.p)])
+    batch = encode_equations(tokenizer, [f"{a}{data.sign}{b}={c}" for c in range(data.p)])
     batch = batch.to(next(model.parameters()).device)
     with evaluating(model):
         log_p = model(batch.tokens, batch.lengths).log_softmax(-1)  # (p, T, V)

@@ -57,7 +57,7 @@ class CharacterTokenizer:
 
 @dataclass(frozen=True)
 class NumberTokenizer:
-    """One token per number 0 … p-1, then the operation (id p) and "=" (id p + 1).
+    """One token per number 0 … p-1, then the operation (id p) and "=" (id p + 1); then, with `own_b`, one for each b.
 
     >>> NumberTokenizer(97, "/").encode("12/5=80")
     [12, 97, 5, 98, 80]
@@ -65,13 +65,14 @@ class NumberTokenizer:
 
     p: int
     operation: str
+    own_b: bool = False
 
     bos = eos = None
     pad = 0  # all equations have the same number of tokens: nothing is ever padded
 
     @property
     def vocab_size(self) -> int:
-        return self.p + 2
+        return self.p + 2 + self.own_b * self.p
 
     def encode(self, text: str) -> list[int]:
         """Token ids of an equation or its beginning; spaces do not count. Raises UserError for anything else."""
@@ -81,11 +82,11 @@ class NumberTokenizer:
             if piece in symbols:
                 ids.append(symbols[piece])
             elif piece.isascii() and piece.isdigit() and len(piece) < 10 and int(piece) < self.p:
-                ids.append(int(piece))
+                ids.append(int(piece) + (self.p + 2) * (self.own_b and ids[-1:] == [self.p]))
             else:
                 allowed = f"a number from 0 to {self.p - 1}, {self.operation} or ="
                 raise UserError(f"{shortened(piece)} in {shortened(text)}: must be {allowed}")
         return ids
 
     def decode(self, ids: list[int]) -> str:
-        return "".join({self.p: self.operation, self.p + 1: "="}.get(i, str(i)) for i in ids)
+        return "".join({self.p: self.operation, self.p + 1: "="}.get(i, str(i % (self.p + 2))) for i in ids)

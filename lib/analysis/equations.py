@@ -16,17 +16,18 @@ def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
     Raises UserError if it is none that a model of this data can answer.
     """
     parts = re.fullmatch(r"\s*(-?\d{1,9})\s*([^\d\s]+?)\s*(-?\d{1,9})\s*=?\s*", prompt, re.ASCII)
-    example = f"a{data.operation}b= with a and b from 0 to {data.p - 1}, such as 12{data.operation}5="
+    example = f"a{data.sign}b= with a and b from 0 to {data.p - 1}, such as 12{data.sign}5="
     if parts is None:
         raise UserError(f"prompt {shortened(prompt)}: must be {example}")
     a, b = int(parts[1]), int(parts[3])
-    if parts[2] != data.operation:
-        raise UserError(f"prompt {shortened(prompt)}: this network knows {data.operation} only; must be {example}")
+    if parts[2] != data.sign:
+        raise UserError(f"prompt {shortened(prompt)}: this network knows {data.sign} only; must be {example}")
     for name, number in (("a", a), ("b", b)):
         if not 0 <= number < data.p:
             raise UserError(f"prompt {shortened(prompt)}: {name} = {number}: must be from 0 to {data.p - 1}")
-    if data.operation == "/" and b == 0:
-        raise UserError(f"prompt {shortened(prompt)}: nothing can be divided by 0; must be {example} and b not 0")
+    if not (tasks.equations(data.operation, data.p)[:, :2] == (a, b)).all(1).any():
+        reason = f"nothing can be divided by 0, or by what has no inverse modulo {data.p}"
+        raise UserError(f"prompt {shortened(prompt)}: {reason}; must be {example}")
     return a, b
 
 
@@ -39,7 +40,7 @@ def describe_answer(config: RunConfig, a: int, b: int, probabilities: Tensor) ->
     verdict = "right" if best[0] == true else f"wrong, it is {true}"
     seen = "seen in training" if where == "train" else f"unseen ({where} split)"
     then = ", ".join(f"{c}: {p:.2g}" for c, p in others)
-    return f"{a}{data.operation}{b}={best[0]}   P {best[1]:.4f}   {verdict}, {seen}   (then {then})"
+    return f"{a}{data.sign}{b}={best[0]}   P {best[1]:.4f}   {verdict}, {seen}   (then {then})"
 
 
 def right_answer(data: DataConfig, a: int, b: int) -> tuple[int, str]:

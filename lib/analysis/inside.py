@@ -99,7 +99,8 @@ class Inside:
 def look(model: Transformer, tokenizer: Tokenizer, config: RunConfig) -> Inside:
     """Run a network on all pairs. Raises UserError unless it divides, number by number."""
     data, flat = config.data, config.flat()
-    needed = {"data.task": "arithmetic", "data.operation": "/", "data.tokenizer": "number", "model.kind": "transformer"}
+    needed = {"data.task": "arithmetic", "data.operation": "/", "data.tokenizer": "number", "data.own_b": False}
+    needed |= {"model.kind": "transformer"}
     for field, wanted in needed.items():
         if flat[field] != wanted:
             raise UserError(f"{field} = {flat[field]}: must be {wanted} to look inside")

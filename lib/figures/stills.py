@@ -35,7 +35,7 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     true = equations.right_answer(data, a, b)[0]
     probabilities = answer_probabilities(model, tokenizer, data, a, b)
     top = probabilities.topk(min(LIKELIEST, data.p))
-    prompt = tokenizer.encode(f"{a}{data.operation}{b}=")
+    prompt = tokenizer.encode(f"{a}{data.sign}{b}=")
     attention = inside.at_last(model, torch.tensor([prompt])).attention if isinstance(model, Transformer) else []
     widths = [1.9, *[0.31 * len(prompt)] * len(attention)]
     figure, panels = plt.subplots(1, len(widths), figsize=(1.2 + sum(widths), 1.75), width_ratios=widths)
@@ -47,7 +47,7 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     bars.invert_yaxis()
     bars.grid(axis="y", visible=False)
     elsewhere = "" if str(true) in numbers else f"  ({true}: {probabilities[true]:.1g})"
-    title = f"{a}{data.operation}{b} = {numbers[0]}{elsewhere}"
+    title = f"{a}{data.sign}{b} = {numbers[0]}{elsewhere}"
     bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability", title=title)
     names = [tokenizer.decode([token]) for token in prompt]
     for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):

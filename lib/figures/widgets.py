@@ -84,7 +84,7 @@ class Sampler(Panel):
         asked = widgets.HBox([self.prompt, self.button])
         super().__init__([self.checkpoint, self.equation, asked, self.options])
         data = {name: load(path)[2].data for name, path in self.paths.items()}
-        self.operations = {name: each.operation for name, each in data.items() if each.task == "arithmetic"}
+        self.operations = {name: each.sign for name, each in data.items() if each.task == "arithmetic"}
         self.operation.options = list(dict.fromkeys(self.operations.values()))
         self.checkpoint.observe(lambda _: self.change_network(), "value")
         self.operation.observe(lambda _: self.change_operation(), "value")

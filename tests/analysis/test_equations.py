@@ -17,7 +17,7 @@ from lib.training.weights import load_weights
         ("12/-5=", ["b = -5", "must be from 0 to 96"]),
         ("12+5=", ["this network knows / only", "such as 12/5="]),
         ("12/5/3=", ["must be a/b="]),
-        ("12/0=", ["divided by 0", "b not 0"]),
+        ("12/0=", ["divided by 0", "no inverse modulo 97"]),
         ("=", ["must be a/b="]),
         ("1 2/5=", ["'1 2/5='", "must be a/b="]),
         ("1" * 5000 + "/5=", ["'… (5,003 characters)", "must be a/b="]),

@@ -11,6 +11,7 @@ from lib.figures import ablation as ablation_figures
 from lib.figures import grokking as figure_one
 from lib.figures.style import style
 from lib.runs.run import Run
+from lib.tasks import split
 from lib.training.trainer import train
 
 
@@ -58,7 +59,7 @@ def test_the_table_of_answers(tiny: RunConfig, tmp_path: Path) -> None:
     run = Run(tmp_path)
     cells, (seen, unseen) = figure_one.table(run, 50)
     at = run.metrics["step"] == 50
-    sizes = tiny.data.split_sizes()
+    sizes = {name: len(rows) for name, rows in split(tiny.data).items()}
     assert np.bincount(cells.ravel(), minlength=5)[[1, 4]].tolist() == [round(seen * sizes["train"]), 11]
     assert seen == pytest.approx(run.metrics["train_acc"][at][0])
     hits = sum(run.metrics[f"{name}_acc"][at][0] * sizes[name] for name in ("val", "test"))

@@ -1,5 +1,6 @@
 """The sentence, and the equations with their splits."""
 
+import pytest
 import torch
 from conftest import ROOT
 from hypothesis import given, settings
@@ -8,24 +9,99 @@ from hypothesis import strategies as st
 from lib import tasks
 from lib.config import DataConfig
 from lib.data import IGNORE
+from lib.support.errors import UserError
 
-PRIMES = [3, 5, 7, 11, 13, 31, 97, 113]
+RULES = {  # (p, operation) -> whether c is right, and for which pairs there is an equation
+    **{(p, "+"): (lambda a, b, c, p: c == (a + b) % p, lambda a, b: True) for p in (7, 12, 31)},
+    **{(p, "-"): (lambda a, b, c, p: c == (a - b) % p, lambda a, b: True) for p in (11, 96)},
+    **{(p, "/"): (lambda a, b, c, p: c * b % p == a, lambda a, b: b > 0) for p in (7, 31, 97)},
+    (97, "a**3+a*b**2+b"): (lambda a, b, c, p: c == (a**3 + a * b**2 + b) % p, lambda a, b: True),
+    (12, "a/b"): (lambda a, b, c, p: c * b % p == a, lambda a, b: b in (1, 5, 7, 11)),
+    (31, "a/b if b%2==1 else a-b"): (
+        lambda a, b, c, p: c * b % p == a if b % 2 else c == (a - b) % p,
+        lambda a, b: True,
+    ),
+    (120, "s5(a*b)"): (lambda a, b, c, p: 0 <= c < 120, lambda a, b: True),
+}
+CONDITIONS = {
+    "": lambda a, b, c: True,
+    "b <= 4": lambda a, b, c: b <= 4,
+    "a <= b": lambda a, b, c: a <= b,
+    "(a+b) % 2 == 0": lambda a, b, c: (a + b) % 2 == 0,
+    "c < 5": lambda a, b, c: c < 5,
+}
 
 
-@settings(deadline=None)
+@settings(max_examples=30)
 @given(
-    st.sampled_from(PRIMES[2:]), st.sampled_from("+-/"), st.floats(0.1, 0.7), st.floats(0.05, 0.2), st.integers(0, 99)
+    st.sampled_from(list(RULES)),
+    *(st.sampled_from(list(CONDITIONS)), st.floats(0.1, 0.7), st.floats(0.05, 0.2), st.integers(0, 99)),
 )
-def test_splits_are_disjoint_complete_and_right(p: int, operation: str, train: float, val: float, seed: int) -> None:
-    config = DataConfig(operation=operation, p=p, train_fraction=train, val_fraction=val, split_seed=seed)
+def test_splits_are_disjoint_complete_and_right(
+    rule: tuple[int, str], where: str, train: float, val: float, seed: int
+) -> None:
+    p, operation = rule
+    right, there = RULES[rule]
+    config = DataConfig(
+        **{"operation": operation, "p": p, "train_where": where, "split_seed": seed},
+        **{"train_fraction": train, "val_fraction": val},
+    )
     parts = tasks.split(config)
-    assert {name: len(rows) for name, rows in parts.items()} == config.split_sizes()
-    pairs = [tuple(row) for rows in parts.values() for row in rows[:, :2].tolist()]
-    expected = {(a, b) for a in range(p) for b in range(p) if operation != "/" or b}
-    assert len(pairs) == len(set(pairs)) and set(pairs) == expected
-    for a, b, c in (row for rows in parts.values() for row in rows.tolist()):
-        assert 0 <= c < p
-        assert {"+": c - a - b, "-": c - a + b, "/": c * b - a}[operation] % p == 0
+    rows = [tuple(row) for part in parts.values() for row in part.tolist()]
+    assert sorted(row[:2] for row in rows) == [(a, b) for a in range(p) for b in range(p) if there(a, b)]
+    assert all(right(*row, p) for row in rows)
+    admitted = sum(CONDITIONS[where](*row) for row in rows)
+    assert all(CONDITIONS[where](*row) for row in parts["train"].tolist())
+    assert len(parts["train"]) == round(train * admitted) and len(parts["val"]) == round(val * len(rows))
+
+
+def test_what_is_held_out_is_drawn_from_all_of_it() -> None:
+    """Of a train split by a condition nothing is left to chance; val is a random part of the rest."""
+    config = DataConfig(train_where="b <= 48", train_fraction=1)
+    parts = tasks.split(config)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 97 * 48, "val": 931, "test": 3725}
+    assert set(parts["train"][:, 1]) == set(range(1, 49))
+    for name in ("val", "test"):
+        assert set(parts[name][:, 1]) == set(range(49, 97)) and set(parts[name][:, 0]) == set(range(97))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train_fraction": 1e-9}, ["data.train_fraction = 1e-09", "train 0, val 931, test 8,381"]),
+        ({"val_fraction": 1e-9}, ["no split is empty", "val 0"]),
+        ({"train_where": "b > 200"}, ["data.train_where = 'b > 200'", "train 0"]),
+        ({"train_where": "b > 0", "train_fraction": 1}, ["data.train_where = 'b > 0'", "val 0, test 0"]),
+    ],
+)
+def test_no_split_may_be_empty(changes: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        tasks.split(DataConfig(**changes))
+    assert all(word in str(error.value) for word in words)
+
+
+def test_noisy_labels_are_wrong_and_so_many_and_the_other_splits_right() -> None:
+    config = DataConfig(p=31, label_noise=0.2)
+    shown, true, data = tasks.trained_on(config), tasks.split(config), tasks.load_equations(config)
+    n = round(0.2 * len(shown))
+    off = (shown - true["train"]) % 31
+    assert (off[:, :2] == 0).all() and (off[:n, 2] > 0).all() and (off[n:, 2] == 0).all()
+    assert len(set(off[:n, 2].tolist())) > 20  # of the 30 other answers
+    assert data.splits["train"].targets[:, -1].tolist() == shown[:, 2].tolist()
+    assert data.splits["test"].targets[:, -1].tolist() == true["test"][:, 2].tolist()
+    assert (tasks.trained_on(config) == shown).all()
+    again = DataConfig(p=31, label_noise=0.2, split_seed=1)
+    assert ((tasks.trained_on(again) - tasks.split(again)["train"])[:n, 2] % 31 != off[:n, 2]).any()
+
+
+def test_b_with_tokens_of_its_own() -> None:
+    plain, own = (tasks.load_equations(DataConfig(operation="a*b", p=6, own_b=own)) for own in (False, True))
+    assert own.tokenizer.vocab_size == plain.tokenizer.vocab_size + 6 == 14
+    for name in plain.splits:
+        expected = plain.splits[name].tokens.clone()
+        expected[:, 2] += 8
+        assert torch.equal(own.splits[name].tokens, expected)
+        assert torch.equal(own.splits[name].targets, plain.splits[name].targets)
 
 
 def test_split_depends_on_its_seed_alone() -> None:
@@ -77,6 +153,5 @@ def test_sentence_and_its_loss_mask() -> None:
 def test_without_zero_division_is_as_large_as_subtraction_of_logarithms() -> None:
     config = DataConfig(operation="/", p=13, skip_zero=True)
     rows = torch.tensor([row for part in tasks.split(config).values() for row in part.tolist()])
-    assert len(rows) == config.n_equations == 144 == DataConfig(operation="-", p=12).n_equations
-    assert (rows[:, :2] > 0).all() and sum(config.split_sizes().values()) == 144
-    assert DataConfig(operation="+", p=13, skip_zero=True).n_equations == 12 * 13
+    assert len(rows) == 144 == len(tasks.equations("-", 12)) and (rows[:, :2] > 0).all()
+    assert sum(map(len, tasks.split(DataConfig(operation="+", p=13, skip_zero=True)).values())) == 12 * 13

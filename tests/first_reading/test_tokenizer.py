@@ -21,12 +21,12 @@ def test_character_tokenizer_round_trips(alphabet: str, data: st.DataObject) -> 
     assert from_dict(to_dict(tokenizer)) == tokenizer
 
 
-@given(st.sampled_from(PRIMES), st.sampled_from("+-/"), st.data())
-def test_number_tokenizer_round_trips(p: int, operation: str, data: st.DataObject) -> None:
-    tokenizer = NumberTokenizer(p, operation)
+@given(st.sampled_from([*PRIMES, 96, 120]), st.sampled_from("+-/o"), st.booleans(), st.data())
+def test_number_tokenizer_round_trips(p: int, operation: str, own_b: bool, data: st.DataObject) -> None:
+    tokenizer = NumberTokenizer(p, operation, own_b)
     a, b, c = (data.draw(st.integers(0, p - 1)) for _ in range(3))
     ids = tokenizer.encode(f"{a}{operation}{b}={c}")
-    assert ids == [a, p, b, p + 1, c] and max(ids) < tokenizer.vocab_size
+    assert ids == [a, p, b + own_b * (p + 2), p + 1, c] and max(ids) < tokenizer.vocab_size
     assert tokenizer.decode(ids) == f"{a}{operation}{b}={c}"
     assert tokenizer.encode(f" {a} {operation} {b}=") == ids[:4]
     assert from_dict(to_dict(tokenizer)) == tokenizer

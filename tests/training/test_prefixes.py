@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib import tasks
-from lib.config import DataConfig
+from lib.config import DataConfig, ModelConfig
 from lib.data import IGNORE
+from lib.model import Transformer
 from lib.training import prefixes
 
 
@@ -48,6 +49,28 @@ def test_each_distinct_prefix_is_one_node() -> None:
     assert nodes == [11, 11, batch.size, batch.size]  # a, a /, and each equation's own a / b and a / b =
     assert found.positions.bincount().tolist() == [11, 1, 10, 1]  # tokens at each place: a, /, b, =
     assert [len(end) for end in found.ends] == [0, 0, 0, batch.size]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DataConfig(operation="a**2+a*b+b**2", p=12),
+        DataConfig(p=13, own_b=True, train_where="b <= 6", train_fraction=1, label_noise=0.1),
+        DataConfig(operation="a/b", p=15),
+        DataConfig(operation="s5(a*b)", p=120, train_fraction=0.02),
+    ],
+    ids=lambda data: data.operation,
+)
+def test_fast_path_equals_the_plain_one_on_every_kind_of_equations(data: DataConfig) -> None:
+    loaded = tasks.load_equations(data)
+    torch.manual_seed(0)
+    sizes = dict(n_layers=2, n_heads=2, d_model=16, d_ff=24, context_length=4, init="torch")
+    model = Transformer(ModelConfig(**sizes), loaded.tokenizer.vocab_size)
+    for split in loaded.splits.values():
+        some = split[:300]
+        quick, targets = prefixes.scored_logits(model, some, loaded.scoring)
+        assert targets.tolist() == some.targets[:, -1].tolist()
+        torch.testing.assert_close(quick, model(some.tokens, last=True), rtol=1e-5, atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 30)))
