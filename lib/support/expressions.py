@@ -55,6 +55,7 @@ def holds(condition: str, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.nda
     return truth(parse(condition), {"a": a, "b": b, "c": c})
 
 
+@cache
 def fault(text: str, p: int | None = None) -> str:
     """What is wrong with an operation modulo p, or without a p with a condition: a few words, or none."""
     one = np.ones(1, int)
