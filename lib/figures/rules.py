@@ -74,8 +74,9 @@ def learned(grid: Mapping[str, Cells]) -> Figure:
     figure, axes = plt.subplots(figsize=(4.4, 0.24 * len(grid) + 0.7))
     colors = mpl.colormaps["viridis_r"].with_extremes(over="#e6e6e6")
     slowest = steps[steps < NEVER].max(initial=1)
+    norm = LogNorm(min(steps.min(), slowest / 2), slowest)
     columns = list(next(iter(grid.values())))
-    look = {"cmap": colors, "norm": LogNorm(steps.min(), slowest), "annot": words, "fmt": "", "square": False}
+    look = {"cmap": colors, "norm": norm, "annot": words, "fmt": "", "square": False}
     heatmap(axes, steps, **look, xticklabels=columns, yticklabels=list(grid), linewidths=0.5)
     axes.set(xlabel="share of the equations in training")
     return figure

@@ -92,6 +92,7 @@ def test_cells_of_the_grid_in_words() -> None:
 
 def test_the_grid_has_a_cell_per_rule_and_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "outcome", lambda n: {"t_grok": [n and 100.0 * n], "grokked": 10 if n else 0, "n": 10})
+    figures.learned({"one": {"20 %": None}}).draw_without_rendering()  # no run learns anything
     [axes] = figures.learned({"one": {"20 %": None, "40 %": 2}, "other": {"20 %": 3, "40 %": 1}}).axes
     assert [text.get_text() for text in axes.texts] == ["–", "200", "300", "100"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
