@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lib import tasks
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
 from lib.runs.run import Run
@@ -104,6 +105,10 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
         fall, last, final = config.optim.fall_steps, config.train.max_steps, config.optim.final_lr
         if changes and 0 < fall < last:
             told.append(f"the learning rate has fallen to {final:.0%} at optim.fall_steps = {fall} of {last} steps")
+        data = config.data
+        if changes and data.sign == "o" and (n := data.p**2 - len(tasks.equations(data.operation, data.p))):
+            left_out = f"{n:,} of {data.p**2:,} pairs are left out: they have no answer modulo {data.p}"
+            told.append(f"data.operation = {data.operation}: {left_out}")
         same = base.override({"train.max_steps": last, "optim.fall_steps": fall})
         if config == same != base and find(experiment, base, root) is not None:
             told.append("stored runs end at another train.max_steps and keep no state: these begin at step 0")

@@ -17,6 +17,8 @@ def parse_equation(data: DataConfig, prompt: str) -> tuple[int, int]:
     """
     parts = re.fullmatch(r"\s*(-?\d{1,9})\s*([^\d\s]+?)\s*(-?\d{1,9})\s*=?\s*", prompt, re.ASCII)
     example = f"a{data.sign}b= with a and b from 0 to {data.p - 1}, such as 12{data.sign}5="
+    if data.sign != data.operation:
+        example += f", where {data.sign} is {data.operation}"
     if parts is None:
         raise UserError(f"prompt {shortened(prompt)}: must be {example}")
     a, b = int(parts[1]), int(parts[3])

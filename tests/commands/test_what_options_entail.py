@@ -32,6 +32,15 @@ def test_stored_runs_of_another_length_are_not_resumed_in_silence(capsys: pytest
     assert [c.id for c in changed("memorize", {}, CHECKPOINTS)] and not capsys.readouterr().err
 
 
+def test_pairs_without_an_answer_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    changed("recipe", {"data.operation": "a/b", "data.p": 12}, Path("nowhere"))
+    assert (
+        "data.operation = a/b: 96 of 144 pairs are left out: they have no answer modulo 12" in capsys.readouterr().err
+    )
+    changed("recipe", {"data.operation": "a*b", "data.p": 12}, Path("nowhere"))
+    assert "left out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("accuracy", "nothing"), [(1 / 11, True), (0.2, True), (0.5, False)])
 def test_a_network_at_chance_on_its_own_train_split_has_learned_nothing(accuracy: float, nothing: bool) -> None:
     row: Row = {"train_acc": accuracy, "train_loss": 1.0}
