@@ -1,7 +1,7 @@
 """Notebook 10: what has it learned? Other operations and structured splits, each cell with ten seeds.
 
 Each seed has a split of its own. Everything is the recipe of notebook 05 but for what a cell changes. The times are
-estimates for two cores of 2.6 GHz.
+estimates for two cores of 2.6 GHz, at 30 ms a step of 512 equations.
 """
 
 from collections.abc import Iterable
@@ -87,12 +87,12 @@ def cells(changes: Iterable[Changes]) -> list[RunConfig]:
 
 
 def rules_divisors() -> list[RunConfig]:
-    """Bet 1: trained on some divisors, asked for others (15 minutes)."""
+    """Bet 1: trained on some divisors, asked for others (10 minutes)."""
     return cells(DIVISORS.values())
 
 
 def rules_parity() -> list[RunConfig]:
-    """Bet 2: trained on even sums, asked for odd ones (5 minutes)."""
+    """Bet 2: trained on even sums, asked for odd ones (4 minutes)."""
     return cells(PARITY.values())
 
 
@@ -102,12 +102,12 @@ def rules_mirrors() -> list[RunConfig]:
 
 
 def rules_batches() -> list[RunConfig]:
-    """Bet 4: more data, larger batches (20 minutes)."""
+    """Bet 4: more data, larger batches (15 minutes)."""
     return cells(BATCHES.values())
 
 
 def rules_noise() -> list[RunConfig]:
-    """Bet 5: some of the labels are wrong (20 minutes)."""
+    """Bet 5: some of the labels are wrong (15 minutes)."""
     return cells(NOISE.values())
 
 
