@@ -17,6 +17,7 @@ from lib.figures.curves import learning_curves
 from lib.figures.inside import ATTENTION, circle
 from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, heatmap, log_steps
 from lib.language.networks import Network
+from lib.language.tokenizers import pieces
 from lib.model import Transformer
 from lib.runs.run import Run
 from lib.sampling import answer_probabilities, encode_prompt, generate
@@ -59,19 +60,31 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
 
 
 def spell(model: Network, tokenizer: Tokenizer, prompt: str, n_tokens: int, **options: Any) -> list[tuple[str, float]]:
-    """One sample as its new tokens and the probability of each; the last may be "<eos>". Options: `generate`."""
-    tokens = torch.tensor([encode_prompt(model, tokenizer, prompt)], device=next(model.parameters()).device)
+    """One sample as its new tokens and the probability of each; the last may be "<eos>". Options: `generate`.
+
+    Tokens that share a character of several bytes are one piece of text, whose probability is their product.
+    """
+    ids = encode_prompt(model, tokenizer, prompt)
+    tokens, given = torch.tensor([ids], device=next(model.parameters()).device), ids[tokenizer.bos is not None :]
     new = [(int(ids), float(p)) for ids, p in generate(model, tokens, n_tokens, eos=tokenizer.eos, **options)]
-    return [("<eos>" if token == tokenizer.eos else tokenizer.decode([token]), p) for token, p in new]
+    said = [token for token, _ in new if token != tokenizer.eos]
+    told, chance = [], 1.0
+    for piece, (_, p) in zip([*pieces(tokenizer, given + said)[len(given) :], "<eos>"], new, strict=False):
+        chance *= p
+        if piece:
+            told.append((piece, chance))
+            chance = 1.0
+    return told
 
 
 def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
     """A sample token by token, each with its probability as a bar."""
     figure, axes = plt.subplots(figsize=(max(3.0, 0.22 * len(tokens) + 1), 1.9))
     axes.bar(range(len(tokens)), [p for _, p in tokens], color=BLUE)
-    shown = [token.replace(" ", "␣").replace("\n", "⏎").strip("<>") for token, _ in tokens]
-    axes.set_xticks(range(len(tokens)), shown, rotation=90 if max(map(len, shown)) > 3 else 0)
-    axes.set(ylim=(0, 1.05), ylabel="probability", title=f"after {prompt!r}" if prompt else "from the beginning")
+    shown = [token.replace(" ", "␣").replace("\n", "⏎").replace("<eos>", "eos") for token, _ in tokens]
+    axes.set_xticks(range(len(tokens)), shown, rotation=90 if max(map(len, shown)) > 3 else 0, parse_math=False)
+    axes.set_title(f"after {prompt!r}" if prompt else "from the beginning", parse_math=False)
+    axes.set(ylim=(0, 1.05), ylabel="probability")
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="x", visible=False)
     return figure

@@ -1,6 +1,7 @@
 """Byte-pair tokens, and tokenizers as the weights file stores them."""
 
 import tempfile
+from codecs import getincrementaldecoder
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -98,6 +99,18 @@ def from_files(folder: Path, vocab_size: int) -> Tokenizer:
         if "<unk>" in first.tokens and "a</w>" in first.tokens:
             found += [first, replace(first, specials=(), begins=False)]
     return next((one for one in found if one.vocab_size == vocab_size), IdTokenizer(vocab_size))
+
+
+def pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
+    """What each token adds to the text of those before it; joined, they are the text of all.
+
+    A token in the middle of a character of several bytes adds nothing; the one with its last byte adds it all.
+    """
+    if not isinstance(tokenizer, BytePairTokenizer):
+        pairs = [ids[max(0, i - 1) : i + 1] for i in range(len(ids))]  # GPT-1 writes a space only once a word follows
+        return [tokenizer.decode(pair).removeprefix(tokenizer.decode(pair[:-1])) for pair in pairs]
+    decoder, parts = getincrementaldecoder("utf-8")("replace"), tokenizer.encoding.decode_tokens_bytes(ids)
+    return [decoder.decode(part, final=i == len(ids)) for i, part in enumerate(parts, 1)]
 
 
 def to_dict(tokenizer: Tokenizer) -> dict[str, Any]:

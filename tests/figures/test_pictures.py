@@ -1,18 +1,51 @@
 """What the figures show, read back from their axes."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.axes import Axes
 
-from lib.config import RunConfig
+from lib.config import ModelConfig, RunConfig
 from lib.figures import ablation as ablation_figures
 from lib.figures import grokking as figure_one
+from lib.figures import stills
 from lib.figures.style import style
+from lib.language import networks
+from lib.language.gpt1 import GPT1Tokenizer
+from lib.language.tokenizers import BytePairTokenizer
 from lib.runs.run import Run
+from lib.sampling import encode_prompt, generate, sample
 from lib.tasks import split
+from lib.tokenizer import Tokenizer
 from lib.training.trainer import train
+
+BYTES = BytePairTokenizer.of([bytes([byte]) for byte in range(0xC0)] + [bytes([0xD0, 0xBC]), bytes([0xD0])])
+WORDS = GPT1Tokenizer(("<unk>", "a", "b", "a</w>", "b</w>", "ab</w>"), ("a b</w>",))
+
+
+@pytest.mark.parametrize(("tokenizer", "prompt"), [(BYTES, "м"), (BYTES, ""), (WORDS, "ab b"), (WORDS, "")])
+def test_what_is_spelled_is_what_is_sampled(tokenizer: Tokenizer, prompt: str) -> None:
+    torch.manual_seed(0)
+    sizes = ModelConfig(n_layers=1, n_heads=1, d_model=8, d_ff=8, context_length=32)
+    model = networks.make(sizes, tokenizer.vocab_size)
+    for seed in range(3):
+        options = {"n_tokens": 25, "seed": seed}
+        spelled = stills.spell(model, tokenizer, prompt, **options)
+        [text] = sample(model, tokenizer, prompt, **options)
+        assert prompt + "".join(piece for piece, _ in spelled if piece != "<eos>") == text
+        given = torch.tensor([encode_prompt(model, tokenizer, prompt)])
+        new = generate(model, given, eos=tokenizer.eos, **options)
+        assert math.prod(p for _, p in spelled) == pytest.approx(math.prod(float(p) for _, p in new), rel=1e-5)
+        assert all(piece and p > 0 for piece, p in spelled)
+
+
+def test_a_sample_is_drawn_as_it_is(tmp_path: Path) -> None:
+    figure = stills.spelled("$a_$", [("<", 0.5), (" $_$", 0.5), ("\n", 0.1), ("<eos>", 1.0)])
+    figure.savefig(tmp_path / "spelled.png")  # neither a formula nor an error
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["<", "␣$_$", "⏎", "eos"]
 
 
 def marks(axes: Axes) -> dict[str, int]:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from lib.config import RunConfig
 from lib.language import bpe, corpora, networks
-from lib.language.tokenizers import BytePairTokenizer
+from lib.language.gpt1 import GPT1Tokenizer
+from lib.language.tokenizers import BytePairTokenizer, Tokenizer, pieces
 from lib.support.errors import UserError
+from lib.tokenizer import CharacterTokenizer, NumberTokenizer
 from lib.training.weights import load_weights, save_weights
 
 
@@ -25,6 +27,32 @@ def test_a_byte_pair_vocabulary_travels_with_the_weights(story: RunConfig, tmp_p
     assert same.encode(written, special="token") == tokenizer.encode(written, special="token")
     batch = a_batch(300)
     assert torch.equal(loaded(batch.tokens), network.eval()(batch.tokens))
+
+
+BYTES = BytePairTokenizer.of([bytes([byte]) for byte in range(256)] + ["м".encode(), "им".encode()[:3]])
+WORDS = GPT1Tokenizer(("<unk>", "a", "b", "a</w>", "b</w>", "ab</w>"), ("a b</w>",))
+
+
+@given(st.lists(st.integers(0, 258)))
+def test_each_token_of_bytes_adds_its_whole_characters(ids: list[int]) -> None:
+    found = pieces(BYTES, ids)
+    assert len(found) == len(ids) and "".join(found) == BYTES.decode(ids)
+    for n in range(len(ids)):
+        assert BYTES.decode(ids[: n + 1]).startswith("".join(found[: n + 1]))  # said at once, as far as it is known
+
+
+@pytest.mark.parametrize("tokenizer", [WORDS, CharacterTokenizer("мо "), NumberTokenizer(5, "+")])
+@given(data=st.data())
+def test_the_pieces_of_a_text_are_the_text(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
+    found = pieces(tokenizer, ids)
+    assert len(found) == len(ids) and "".join(found) == tokenizer.decode(ids)
+
+
+def test_a_character_comes_with_its_last_byte_and_a_space_with_the_next_word() -> None:
+    assert pieces(BYTES, BYTES.encode("aйя")) == ["a", "", "й", "", "я"]
+    assert pieces(BYTES, [0xD0, 0x61, 0xD0]) == ["", "\ufffda", "\ufffd"]
+    assert pieces(WORDS, WORDS.encode("ab b aab")) == ["ab", " b", " a", "ab"]
 
 
 @given(st.lists(st.sampled_from(["one", " two", "\n", "é", bpe.END]), max_size=12))
