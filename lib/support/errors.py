@@ -23,9 +23,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def shortened(text: str) -> str:
-    """`text` as Python shows it; of a long text the first 60 characters and the length."""
-    return repr(text) if len(text) <= 60 else f"{text[:60]!r}… ({len(text):,} characters)"
+def shortened(value: object) -> str:
+    """`value` as Python shows it; of a long text the first 60 characters and the length."""
+    if isinstance(value, str) and len(value) > 60:
+        return f"{value[:60]!r}… ({len(value):,} characters)"
+    return repr(value)
 
 
 def say(line: str) -> None:

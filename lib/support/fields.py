@@ -23,7 +23,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
         if value in choices:
             return value
         hint = suggestion(str(value), choices)
-        raise UserError(f"{name} = {value!r}: must be one of {', '.join(choices)}{hint}")
+        raise UserError(f"{name} = {shortened(value)}: must be one of {', '.join(choices)}{hint}")
     if kind is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
     if kind is str and isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value):
@@ -36,7 +36,7 @@ def coerce(name: str, value: Any, kind: Any) -> Any:
             if kind is float and math.isfinite(number):
                 return number
     allowed = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text in UTF-8"}[kind]
-    raise UserError(f"{name} = {shortened(value) if isinstance(value, str) else repr(value)}: must be {allowed}")
+    raise UserError(f"{name} = {shortened(value)}: must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Section:
 
     def require(self, condition: bool, field: str, allowed: str) -> None:
         if not condition:
-            raise UserError(f"{self.section()}.{field} = {getattr(self, field)!r}: must be {allowed}")
+            raise UserError(f"{self.section()}.{field} = {shortened(getattr(self, field))}: must be {allowed}")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lib.config import DataConfig, RunConfig
 from lib.data import Dataset
 from lib.language import corpora
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 from lib.tasks import load_equations, load_sentence
 from lib.tokenizer import Tokenizer
 from lib.training import distributed
@@ -48,17 +48,18 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
     ):
         value = config.flat()[name]
         if value is not False and not fits:
-            raise UserError(f"{name} = {'true' if value is True else repr(value)}: must be {allowed}")
+            raise UserError(f"{name} = {'true' if value is True else shortened(value)}: must be {allowed}")
     if train.prompt:
         check_prompt(config, data.tokenizer)
 
 
 def check_prompt(config: RunConfig, tokenizer: Tokenizer) -> None:
     prompt = config.train.prompt
+    shown = f"train.prompt = {shortened(prompt)}"
     try:
         n_tokens = len(tokenizer.encode(prompt))
     except UserError as error:
-        raise UserError(f"train.prompt = {prompt!r}: {error}") from None
+        raise UserError(f"{shown}: {error}") from None
     room = config.model.context_length - (tokenizer.bos is not None)
     if n_tokens > room:
-        raise UserError(f"train.prompt = {prompt!r}: {n_tokens} tokens; must be at most {room}")
+        raise UserError(f"{shown}: {n_tokens} tokens; must be at most {room}")

@@ -12,7 +12,7 @@ from lib.config import RunConfig
 from lib.language import networks, tokenizers
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 from lib.support.files import write_atomically
 from lib.training.distributed import gather, rank
 from lib.training.folder import CONFIG, WEIGHTS, read_config
@@ -82,4 +82,5 @@ def check_same(path: Path, config: RunConfig) -> None:
     stored = read_config(path).flat()
     for name, value in config.flat().items():
         if stored[name] != value:
-            raise UserError(f"{path}: {name} = {stored[name]!r} does not fit the weights; must be {value!r}")
+            there, allowed = shortened(stored[name]), shortened(value)
+            raise UserError(f"{path}: {name} = {there} does not fit the weights; must be {allowed}")

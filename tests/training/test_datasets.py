@@ -28,6 +28,8 @@ def test_sequences_longer_than_the_context_are_refused() -> None:
         ({"train.prompt": f"the cat{bpe.END}"}, ["train.prompt = 'the cat<|endoftext|>'", "must not be there"]),
         ({"train.prompt": "Zebra", "data.tokenizer": "character"}, ["train.prompt = 'Zebra'", "must be one of"]),
         ({"train.prompt": "Zebras jump high"}, ["train.prompt = 'Zebras jump high'", "tokens; must be at most 7"]),
+        ({"train.prompt": "a dog " * 99}, [f"train.prompt = '{'a dog ' * 10}'… (594 characters): ", " tokens; must"]),
+        ({"train.prompt": "1" * 99, "data": DataConfig()}, [f"train.prompt = '{'1' * 60}'… (99 characters): must be "]),
         ({"train.prompt": "12", "data": DataConfig()}, ["train.prompt = '12'", "empty unless data.task = corpus"]),
         (
             {"train.activation_checkpointing": True, "model.kind": "lstm"},
