@@ -1,14 +1,13 @@
 """`python -m lib.inference PATH [N]`: sample from a checkpoint, or ask it for the answers to equations."""
 
 import sys
-from pathlib import Path
 
 from lib.analysis.equations import describe_answer, parse_equation, random_equations
 from lib.language.bpe import Separated
+from lib.runs.named import load
 from lib.sampling import answer_probabilities, sample
 from lib.support.errors import Parser, UserError, one_line_errors
 from lib.support.machine import check_device
-from lib.training.weights import load_weights
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -40,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     check_device(args.device)
     if args.n is not None and args.n < 1:
         raise UserError(f"N = {args.n}: must be at least 1")
-    model, tokenizer, config = load_weights(Path(args.path), args.device)
+    model, tokenizer, config = load(args.path, args.device)
     if config.data.task != "arithmetic":
         options = {name: getattr(args, name) for name in ("samples", "temperature", "top_k", "seed")}
         given = {name: value for name, value in options.items() if value is not None}

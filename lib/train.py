@@ -15,6 +15,7 @@ from lib.support.errors import Parser, UserError, one_line_errors, suggestion
 from lib.support.machine import check_device
 from lib.support.processes import STOP_SIGNALS, interrupt
 from lib.training import distributed
+from lib.training.folder import STATE
 
 
 def parser() -> Parser:
@@ -48,8 +49,10 @@ def show_experiments(root: Path) -> None:
     for name, make in EXPERIMENTS.items():
         configs, about = make(), make.__doc__.splitlines()[0]
         try:
-            stored = sum(find(name, config, root) is not None for config in configs)
-            print(f"{name:{width}} {stored:3}/{len(configs)} stored   {about}")
+            others = [config for config in configs if find(name, config, root) is None]
+            begun = sum((root / name / config.id / STATE).exists() for config in others)
+            counts = f"{len(configs) - len(others):3}/{len(configs)} stored" + f", {begun} begun" * (begun > 0)
+            print(f"{name:{width}} {counts}   {about}")
         except UserError as error:
             print(f"{name:{width}} damaged: {error}")
 
@@ -109,8 +112,9 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
         if changes and data.sign == "o" and (n := data.p**2 - len(tasks.equations(data.operation, data.p))):
             left_out = f"{n:,} of {data.p**2:,} pairs are left out: they have no answer modulo {data.p}"
             told.append(f"data.operation = {data.operation}: {left_out}")
-        same = base.override({"train.max_steps": last, "optim.fall_steps": fall})
-        if config == same != base and find(experiment, base, root) is not None:
+        before = base.flat()
+        differ = {name for name, value in config.flat().items() if value != before[name]}
+        if differ and differ <= {"train.max_steps", "optim.fall_steps"} and find(experiment, base, root) is not None:
             told.append("stored runs end at another train.max_steps and keep no state: these begin at step 0")
     for line in dict.fromkeys(told):
         print(f"{experiment}: {line}", file=sys.stderr)

@@ -24,14 +24,14 @@ from lib.config import RunConfig
 from lib.figures import stills
 from lib.figures.live import growing
 from lib.figures.style import RED, png
+from lib.runs import named
 from lib.runs.pool import work
 from lib.runs.run import Run
 from lib.sampling import answer_probabilities
 from lib.support.errors import UserError
 from lib.training.folder import SUMMARY, read_metrics
-from lib.training.weights import load_weights
 
-load = lru_cache(maxsize=16)(load_weights)  # a network that is trained again is seen by the next kernel
+load = lru_cache(maxsize=16)(named.load)  # a network that is trained again is seen by the next kernel
 
 
 class Panel(widgets.VBox):

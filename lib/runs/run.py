@@ -9,23 +9,20 @@ import numpy as np
 from lib.config import RunConfig
 from lib.language import networks, tokenizers
 from lib.objective import PATIENCE, SOLVED
+from lib.runs import named
 from lib.support.errors import UserError
 from lib.training import folder as files
-from lib.training.weights import load_weights
 
 
 class Run:
     """A finished run, in a folder or in a sweep's archive. Raises UserError if it is not finished, or damaged."""
 
     def __init__(self, path: files.Folder | str) -> None:
-        self.path = path = Path(path) if isinstance(path, str) else path
+        self.path = path = named.locate(path)
         if not (path / files.SUMMARY).exists():
-            raise UserError(f"{path}: not a finished run: it has no {files.SUMMARY}")
-        self.summary, config = self.json(files.SUMMARY), self.json(files.CONFIG)
-        try:
-            self.config = RunConfig.from_dict(config)
-        except UserError as error:
-            raise UserError(f"{path / files.CONFIG}: {error}") from None
+            raise UserError(f"{path}: not a finished run: {named.told(path)}")
+        self.summary = files.read_json(path / files.SUMMARY)
+        self.config = files.read_config(path / files.CONFIG)
         rows = files.read_metrics(path)
         whole = rows and (rows[-1]["step"] == self.summary.get("steps") or "diverged_at" in self.summary)
         if not whole or not self.summary.keys() >= {"t_fit", "t_grok"}:
@@ -37,12 +34,6 @@ class Run:
         self.at_chance = files.at_chance(self.config, rows[-1], self.summary.get("unigram_loss"))
         names = files.columns(self.config)  # a cell left empty is nan
         self.metrics = {name: np.array([row[name] for row in rows], float) for name in names}
-
-    def json(self, name: str) -> dict[str, Any]:
-        try:
-            return files.read_json(self.path / name)
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{self.path / name}: cannot be read ({error}); train the run again with --fresh") from None
 
     @cached_property
     def log(self) -> str:
@@ -66,13 +57,15 @@ class Run:
     def answers(self) -> dict[str, np.ndarray]:
         """`step` (K,) and the answers (K, N) of each split. Raises UserError unless trained with train.keep_answers."""
         if not (self.path / files.ANSWERS).exists():
-            raise UserError(f"{self.path}: keeps no answers; train it with --train.keep_answers true")
+            raise self.lacking("answers", "train.keep_answers")
         return files.read_answers((self.path / files.ANSWERS).read_bytes())
 
     @cached_property
     def samples(self) -> dict[int, str]:
         """Step -> how the network continued train.prompt then. Raises UserError unless the run had one."""
-        return {sample["step"]: sample["text"] for sample in self.json(files.SAMPLES)}
+        if not (self.path / files.SAMPLES).exists():
+            raise self.lacking("samples", "train.prompt", "Once")
+        return {sample["step"]: sample["text"] for sample in files.read_json(self.path / files.SAMPLES)}
 
     @property
     def snapshots(self) -> dict[int, Path]:
@@ -80,14 +73,18 @@ class Run:
         kept = self.path / files.SNAPSHOTS
         found = {int(path.stem): path for path in kept.glob("*.safetensors")} if isinstance(kept, Path) else {}
         if not found:
-            raise UserError(f"{self.path}: keeps no weights on the way; train it again with --train.keep_weights true")
+            raise self.lacking("weights on the way", "train.keep_weights")
         return dict(sorted(found.items()))
+
+    def lacking(self, what: str, option: str, value: object = "true") -> UserError:
+        """The error that tells how to train the run with what it does not keep."""
+        experiment, _ = named.whereabouts(self.path)
+        again = named.command(experiment, named.FOLDER, self.config.override({option: value}))
+        return UserError(f"{self.path}: keeps no {what}; to train it with --{option}={value}: {again}")
 
     @cached_property
     def _loaded(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
-        if not isinstance(self.path, Path):
-            raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --checkpoints FOLDER")
-        return load_weights(self.path)
+        return named.load(self.path)
 
     def load(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
         """Model, tokenizer and config, from the stored weights. Raises UserError if the run keeps none."""

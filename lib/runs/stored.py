@@ -9,18 +9,17 @@ from typing import Any
 from lib.config import RunConfig
 from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
-from lib.runs import archive
+from lib.runs import archive, named
 from lib.runs.pool import Pool, empty
 from lib.runs.run import Run
 from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.support.files import ROOT
 from lib.training import datasets, distributed, weights
 from lib.training.backends import Names, check_backends
 from lib.training.folder import STATE, SUMMARY, Folder, describe
 from lib.training.trainer import ignore, train
 
-CHECKPOINTS = ROOT / "checkpoints"
+CHECKPOINTS = named.CHECKPOINTS
 SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
 
 
@@ -42,7 +41,8 @@ def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
     """The finished run of `config`; raises UserError if there is none."""
     run = find(experiment, config, root)
     if run is None:
-        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; train it with python -m lib.train")
+        how = named.command(experiment, Path(root).absolute(), config)
+        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; to train it: {how}")
     return run
 
 

@@ -93,3 +93,12 @@ def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process holds the lock of `sole_use`."""
+    try:
+        with sole_use(folder):
+            return False
+    except UserError:
+        return True

@@ -37,14 +37,19 @@ def line(cells: Iterable[str]) -> str:
 
 
 def read_json(path: Folder) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def read_config(path: Path) -> RunConfig:
-    """The config stored at `path`. Raises UserError, naming the file, if it cannot be read."""
+    """The content of a file. Raises UserError, naming the file, if it cannot be read."""
     try:
-        return RunConfig.from_dict(read_json(path))
-    except (OSError, ValueError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); train the run again with --fresh") from None
+
+
+def read_config(path: Folder) -> RunConfig:
+    """The config stored at `path`. Raises UserError, naming the file, if it cannot be read."""
+    stored = read_json(path)
+    try:
+        return RunConfig.from_dict(stored)
+    except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 

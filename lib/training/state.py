@@ -37,13 +37,16 @@ def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> Non
         write_atomically(folder / STATE, buffer.getvalue())
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The whole state; None if there is no file. Raises UserError if the file is damaged."""
+def read(folder: Path, mapped: bool = False) -> dict[str, Any] | None:
+    """The whole state, its tensors perhaps `mapped` from the file; None if there is no file.
+
+    Raises UserError if the file is damaged.
+    """
     path = folder / STATE
     if not path.exists():
         return None
     with suppress(Exception):  # whatever torch makes of a damaged file
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=distributed.size() > 1)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         if state.keys() >= KEYS:
             return state
     raise UserError(f"{path}: {DAMAGED}")

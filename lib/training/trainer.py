@@ -171,7 +171,7 @@ class Trainer:
         distributed.seed_dropout(self.config.seed, self.loop.step)
 
     def load_state(self) -> None:
-        saved = state.read(self.folder)
+        saved = state.read(self.folder, mapped=distributed.size() > 1)
         if saved is None:
             return
         if saved["text"] != self.data.facts.get("sha256"):

@@ -48,8 +48,6 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     """
     path = Path(path)
     file = path / WEIGHTS if path.is_dir() else path
-    if path.suffix == ".zip" or ((path / CONFIG).exists() and not file.exists()):
-        raise UserError(f"{path}: keeps no weights; train it again: python -m lib.train … --checkpoints FOLDER")
     if not file.is_file():
         raise UserError(f"{file}: no such weights file; must be a run folder with {WEIGHTS}, or such a file")
     try:

@@ -45,9 +45,9 @@ def test_command_line_errors(
     stored["model"]["d_model"] = 32
     (other_config / "config.json").write_text(json.dumps(stored))
     for args, words in [
-        ([ROOT / "checkpoints" / "ablation.zip"], ["keeps no weights", "train it again"]),
-        ([tmp_path / "nothing"], ["nothing", "no such weights file"]),
-        ([tmp_path], ["no such weights file", "model.safetensors"]),
+        ([ROOT / "checkpoints" / "ablation.zip"], ["an archive of 225 runs", "python -m lib.train ablation --"]),
+        ([tmp_path / "nothing"], ["nothing", "no such file or folder"]),
+        ([tmp_path], ["a folder of runs; name one of them, such as", str(other_config)]),
         ([tmp_path / "foreign.txt"], ["foreign.txt", "not a whole safetensors file"]),
         ([truncated], ["truncated.safetensors", "not a whole safetensors file"]),
         ([tmp_path / "other.safetensors"], ["not a weights file of this project"]),

@@ -30,7 +30,7 @@ def test_a_sweep_is_packed_and_opens_like_folders(
         archived = find("x", config, tmp_path)
         assert archived.config == config and "done" in archived.log
         assert archived.metrics["test_acc"].tolist() == run.metrics["test_acc"].tolist()
-    with pytest.raises(UserError, match="an archived run keeps no weights"):
+    with pytest.raises(UserError, match="a finished run, stored in an archive without weights"):
         archived.load()
     (tmp_path / "x").mkdir()
     archive.pack(tmp_path / "x", [config.id for config in configs])  # nothing new

@@ -1,0 +1,100 @@
+"""What a path names is told, and how to come to its weights."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Stop, stop_at
+
+from lib import train as command
+from lib.config import RunConfig
+from lib.experiments.catalogue import EXPERIMENTS
+from lib.figures.widgets import Sampler
+from lib.runs import archive, named
+from lib.runs.run import Run
+from lib.runs.stored import CHECKPOINTS, stored
+from lib.support.errors import UserError
+from lib.support.files import sole_use, write_json
+from lib.training.folder import CONFIG
+from lib.training.trainer import train
+
+[MEMORIZE] = [config.override({"train.max_steps": 40, "train.eval_every": 10}) for config in EXPERIMENTS["memorize"]()]
+AGAIN = "python -m lib.train memorize --train.max_steps=40 --train.eval_every=10 --optim.fall_steps=0 --checkpoints"
+
+
+def run_of(text: str) -> tuple[str, RunConfig]:
+    """The one run that the command line in a text trains: its experiment and its config."""
+    words = shlex.split(text[text.index("python -m lib.train ") :])[3:]
+    args = vars(command.parser().parse(words))
+    changes = {name: args[name] for name in RunConfig.options() if name in args}
+    [config] = dict.fromkeys(command.changed(args["experiment"], changes, Path("/nowhere")))
+    return args["experiment"], config
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_command_trains_that_run_and_no_other(name: str) -> None:
+    configs = EXPERIMENTS[name]()
+    longer = configs[0].override({"train.max_steps": 31, "seed": 77})
+    for config in {configs[-1], longer}:
+        assert run_of(named.command(name, CHECKPOINTS, config)) == (name, config)
+
+
+def test_each_state_of_a_run_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "memorize" / MEMORIZE.id
+
+    def says(*words: str, path: Path = folder) -> None:
+        for ask in (named.load, Run):
+            with pytest.raises(UserError) as error:
+                ask(path)
+            assert all(word in str(error.value) for word in (str(path), *words)), error.value
+            assert "\n" not in str(error.value)
+
+    says("no such file or folder")
+    with pytest.raises(UserError, match=f"not a finished run; to train it: {AGAIN} {tmp_path}"):
+        stored("memorize", MEMORIZE, tmp_path)
+    folder.mkdir(parents=True)
+    says("neither a run folder nor a weights file; must be a run folder with model.safetensors, or such a file")
+    write_json(folder / CONFIG, MEMORIZE.to_dict())
+    says("a run that was begun, and of which nothing is saved", f"to train it: {AGAIN} {tmp_path}")
+    with pytest.raises(Stop):
+        train(MEMORIZE, folder, show=stop_at(20))
+    says("a run that was stopped at step 20 of 40", f"to go on: {AGAIN} {tmp_path}")
+    says("no such file", path=folder / "deeper" / "and" / "deeper")
+    says("a run that was stopped at step 20 of 40", path=folder / "model.safetensors")
+    with sole_use(folder):
+        says("a run that is being trained, at step 20 of 40 or later; its weights come at the end")
+    with pytest.raises(UserError, match="a run that was stopped at step 20 of 40"):
+        Sampler({"one": folder})
+    says(f"a folder of runs; name one of them, such as {folder}", path=folder.parent)
+    (folder / CONFIG).write_text("{")
+    says(f"{folder / CONFIG}: cannot be read")
+
+
+def test_a_finished_run_without_weights_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "memorize" / MEMORIZE.id
+    train(MEMORIZE, folder)
+    with pytest.raises(UserError, match=r"no such file; the weights of this run are .*model\.safetensors"):
+        named.load(folder / "weights" / "7.safetensors")
+    for lacks, option in (("snapshots", "keep_weights"), ("answers", "keep_answers"), ("samples", "prompt")):
+        with pytest.raises(UserError, match=rf"keeps no .*; to train it with --train\.{option}=\w+: python -m lib"):
+            getattr(Run(folder), lacks)
+    (folder / "model.safetensors").unlink()
+    for ask in (named.load, lambda path: Run(path).load()):
+        with pytest.raises(UserError, match=f"a finished run, stored without weights; .* {AGAIN} FOLDER"):
+            ask(folder)
+    archive.pack(folder.parent, [MEMORIZE.id])
+    for path in (tmp_path / "memorize.zip" / MEMORIZE.id, folder, f"{tmp_path}/memorize.zip/{MEMORIZE.id}/"):
+        assert Run(path).summary["steps"] == 40
+        with pytest.raises(UserError, match=f"a finished run, stored in an archive without weights; .* {AGAIN} FOLDER"):
+            named.load(path)
+    for path in (tmp_path / "memorize.zip", folder.parent):
+        with pytest.raises(UserError, match=r"an archive of 1 runs without weights; .*memorize --checkpoints FOLDER"):
+            named.load(path)
+    with pytest.raises(UserError, match="no such file or folder"):
+        named.load(folder.with_name("another"))
+
+
+def test_a_run_that_diverged_says_when(tmp_path: Path) -> None:
+    train(MEMORIZE.override({"optim.name": "sgd", "optim.lr": 1e30, "model.norm": "none"}), tmp_path / "x" / "run")
+    with pytest.raises(UserError, match=r"a run that diverged, and so has no weights: the loss of step \d+ is not fin"):
+        named.load(tmp_path / "x" / "run")
