@@ -6,18 +6,22 @@ As many at once as there are processors: none needs what another writes, as long
 import argparse
 import base64
 import io
+import json
 import os
+import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from PIL import Image
 from traitlets.config import Config
 
-from lib.support.errors import UserError, one_line_errors
+from lib.support.errors import UserError, one_line_errors, shortened
 from lib.support.files import ROOT, write_atomically
 from lib.support.processes import default_workers
 
@@ -73,17 +77,49 @@ def merge_streams(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteboo
     return merged
 
 
-def execute(path: Path) -> nbformat.NotebookNode:
-    """A notebook run from its own folder, and normalised. Raises UserError if a cell fails or is never reached."""
-    options = {"kernel_name": "python3", "progress_bar": False, "config": ENCRYPTED}
+def read(path: Path) -> nbformat.NotebookNode:
+    """The notebook in a file. Raises UserError if it holds none."""
     try:
-        notebook = papermill.execute_notebook(path, output_path=None, cwd=path.parent, **options)  # as Jupyter does
+        text = path.read_text(encoding="utf-8")
+        json.loads(text)  # which says where the fault is
+        notebook = nbformat.reads(text, as_version=4)
+        nbformat.validate(notebook)
+        return notebook
+    except Exception as error:  # a file without cells, or of a later format, comes out as this or that
+        raise UserError(f"{path.name}: not a whole notebook ({first_line(error)}); restore it with git") from None
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """A notebook run from its own folder, and normalised.
+
+    Raises UserError, naming notebook and cell, if the notebook cannot be read or begun, if a cell fails or is never
+    reached, or if the kernel dies.
+    """
+    begun: list[str] = []
+
+    def begin(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        begun.append(f"cell {len(begun) + 1}, {shortened(cell.source.strip().splitlines()[0])},")
+
+    options = {"kernel_name": "python3", "progress_bar": False, "config": ENCRYPTED, "on_cell_execute": begin}
+    try:
+        notebook = papermill.execute_notebook(read(path), None, cwd=path.parent, **options)  # as Jupyter does
     except papermill.PapermillExecutionError as error:
-        raise UserError(f"{path.name}: cell {error.exec_count} failed with {error.ename}: {error.evalue}") from None
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.metadata.papermill.status != "completed":
-            raise UserError(f"{path.name}: stopped before the cell {cell.source.splitlines()[0]!r}")
+        raise UserError(f"{path.name}: {begun[-1]} failed with {error.ename}: {first_line(error.evalue)}") from None
+    except (NoSuchKernel, RuntimeError, OSError) as error:
+        if begun:
+            what = f"{begun[-1]} lost its kernel ({first_line(error)}), perhaps for want of memory"
+            todo = f"free some, and run it alone: python -m lib.notebooks {path.stem}"
+        else:
+            what = f"its kernel did not start ({first_line(error)})"
+            todo = f"install it anew: {sys.executable} -m pip install --force-reinstall ipykernel"
+        raise UserError(f"{path.name}: {what}; {todo}") from None
+    if "failed" in {cell.metadata.papermill.status for cell in notebook.cells}:
+        raise UserError(f"{path.name}: {begun[-1]} ended the notebook early; must run to its last cell")  # sys.exit(0)
     return normalise(notebook)
+
+
+def first_line(said: object) -> str:
+    return str(said).strip().partition("\n")[0]
 
 
 def renew(path: Path) -> float:
@@ -102,13 +138,23 @@ def main() -> int:
     paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(names)))
     if not paths:
         raise UserError(f"no notebook begins with {' or '.join(names)}")
-    pool = ProcessPoolExecutor(min(len(paths), default_workers("cpu")))
-    running = {pool.submit(renew, path): path for path in paths}
-    try:
+    failed = {}
+    at_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}  # a worker ends in silence
+    with ProcessPoolExecutor(min(len(paths), default_workers("cpu")), **at_ctrl_c) as pool:
+        running = {pool.submit(renew, path): path for path in paths}
         for done in as_completed(running):
-            print(f"{running[done].stem} {done.result():.0f} s", flush=True)
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error begin no other
+            try:
+                print(f"{running[done].stem} {done.result():.0f} s", flush=True)
+            except CancelledError:
+                pass
+            except (UserError, BrokenProcessPool) as error:
+                pool.shutdown(wait=False, cancel_futures=True)  # begin no other
+                failed[running[done].name] = error
+    if any(isinstance(error, BrokenProcessPool) for error in failed.values()):
+        what = "not executed: a process was killed, perhaps for want of memory"
+        raise UserError(f"{', '.join(failed)}: {what}; run one at a time, as by python -m lib.notebooks 01")
+    if failed:
+        raise UserError("; ".join(map(str, failed.values())))
     return 0
 
 

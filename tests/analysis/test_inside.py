@@ -143,7 +143,7 @@ def test_what_was_measured_is_kept_where_the_weights_are_not(division: RunConfig
     assert inside.progress(again) == told and (inside.difference_spectrum(again) == spectrum).all()
     (tmp_path / "inside.json").unlink()
     for measure in (inside.progress, inside.difference_spectrum):
-        with pytest.raises(UserError, match="keeps no weights|stored without weights"):
+        with pytest.raises(UserError, match=r"keeps no weights|stored without weights"):
             measure(Run(tmp_path))
 
 

@@ -33,3 +33,24 @@ def test_notebook_hygiene(path: Path) -> None:
     text = "".join(map(str, [cell.source for cell in notebook.cells] + [cell.get("outputs") for cell in cells]))
     assert not re.search(r"0x[0-9a-f]{8}|/tmp/|/home/|/Users/|PosixPath", text), "differs from machine to machine"
     assert notebook.cells[0].source.startswith(f"# {path.stem[:2]} · ")
+
+
+ENDS = {"exit", "quit", "sys.exit", "os._exit", "os.abort", "SystemExit"}
+
+
+def ends(source: str) -> set[str]:
+    """What in a cell may end the kernel: papermill runs on after it, or stops there, and takes both for success."""
+    names = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name | ast.Attribute))
+    return ENDS.intersection(map(ast.unparse, names))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_ends_its_kernel(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    assert {cell.source: ends(cell.source) for cell in cells if cell.cell_type == "code" and ends(cell.source)} == {}
+
+
+def test_what_ends_a_kernel_is_seen() -> None:
+    for source in ("exit()", "if x:\n    quit(0)", "import sys\nsys.exit(1)", "raise SystemExit", "os._exit(0)"):
+        assert ends(source)
+    assert not ends("with ExitStack() as stack:\n    stack.exit_code = 'exit'")

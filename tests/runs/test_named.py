@@ -15,7 +15,7 @@ from lib.runs.run import Run
 from lib.runs.stored import CHECKPOINTS, stored
 from lib.support.errors import UserError
 from lib.support.files import sole_use, write_json
-from lib.training.folder import CONFIG
+from lib.training.folder import CONFIG, STATE
 from lib.training.trainer import train
 
 [MEMORIZE] = [config.override({"train.max_steps": 40, "train.eval_every": 10}) for config in EXPERIMENTS["memorize"]()]
@@ -98,3 +98,11 @@ def test_a_run_that_diverged_says_when(tmp_path: Path) -> None:
     train(MEMORIZE.override({"optim.name": "sgd", "optim.lr": 1e30, "model.norm": "none"}), tmp_path / "x" / "run")
     with pytest.raises(UserError, match=r"a run that diverged, and so has no weights: the loss of step \d+ is not fin"):
         named.load(tmp_path / "x" / "run")
+
+
+def test_the_list_of_experiments_counts_what_was_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [config] = EXPERIMENTS["memorize"]()
+    (tmp_path / "memorize" / config.id).mkdir(parents=True)
+    (tmp_path / "memorize" / config.id / STATE).touch()
+    command.show_experiments(tmp_path)
+    assert " 0/1 stored, 1 begun " in capsys.readouterr().out.splitlines()[0]
