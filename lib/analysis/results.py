@@ -1,6 +1,7 @@
 """report/results.json: every number that the report and the README tell, by section."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jsonschema.exceptions import best_match
 
 from lib.experiments.catalogue import STORED
 from lib.runs.stored import stored
-from lib.support.errors import UserError
+from lib.support.errors import UserError, shortened
 from lib.support.files import ROOT, sole_use, write_atomically, write_json
 
 REPORT = ROOT / "report"
@@ -23,10 +24,40 @@ def results() -> dict[str, Any]:
 
 
 def record(section: str, values: Any) -> None:
-    """Put a notebook's numbers under `section` of results.json. Raises UserError instead if its schema forbids them."""
-    check(section, json.loads(json.dumps(values)))  # as the file will hold them
+    """Put a notebook's numbers under `section` of results.json.
+
+    Raises UserError instead if a number is not finite, or if the schema forbids a value.
+    """
+    values = plain(values, f"{RESULTS.name} / {section}")
+    check(section, values)
     with sole_use(REPORT, wait=True):  # two notebooks may run at once
         write_json(RESULTS, dict(sorted((results() | {section: values}).items())))
+
+
+def plain(value: Any, place: str) -> Any:
+    """A value as JSON holds it: lists for tuples and arrays, texts for keys, Python's numbers for NumPy's and torch's.
+
+    Raises UserError, naming the place, for what JSON does not have; such are NaN and infinity.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {json_key(key, place): plain(inner, f"{place} / {key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner, f"{place} / {index}") for index, inner in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{place} = {value}: must be a finite number, or None for what was not reached")
+    if value is not None and not isinstance(value, str | int | float):
+        raise UserError(f"{place} = {shortened(str(value))}: must be a number, a text, None, or a list or dict of such")
+    return value
+
+
+def json_key(key: Any, place: str) -> str:
+    """A key as JSON writes it, such as "0" for 0."""
+    key = plain(key, f"{place} / key")
+    if isinstance(key, list):
+        raise UserError(f"{place} / key = {shortened(str(key))}: must be a number or a text")
+    return next(iter(json.loads(json.dumps({key: None}))))
 
 
 def check(section: str, values: Any) -> None:

@@ -1,11 +1,14 @@
 """results.json and its schema: what is recorded must be as the schema says."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from jsonschema import Draft202012Validator
 
 from lib.analysis import results
@@ -104,6 +107,38 @@ def test_tuples_and_numbers_as_keys_are_recorded_as_json_has_them(kept: Path) ->
     told = RECORDED["inside"] | {"ratio": (1.0, 0.9, 1.1), "keys": {0: [2, 3]}}
     results.record("inside", told)
     assert json.loads(kept.read_text())["inside"] == told | {"ratio": [1.0, 0.9, 1.1], "keys": {"0": [2, 3]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "where", "shown"),
+    [
+        (math.nan, "", "nan"),
+        ({"a": [1, {"b": (0.5, -math.inf)}]}, " / a / 1 / b / 1", "-inf"),
+        (np.float64("inf"), "", "inf"),
+        ({0: np.float32("nan")}, " / 0", "nan"),
+        (np.array([[1.0, 2.0], [3.0, np.nan]]), " / 1 / 1", "nan"),
+        ([torch.tensor(1), torch.tensor(math.inf)], " / 1", "inf"),
+        ({"x": {"y": torch.tensor([0.0, math.nan], dtype=torch.bfloat16)}}, " / x / y / 1", "nan"),
+        ({math.nan: 1}, " / key", "nan"),
+        ({"x": {1, 2}}, " / x", "'{1, 2}'"),
+        ({"x": 1j}, " / x", "'1j'"),
+        ({(1, 2): 0}, " / key", "'[1, 2]'"),
+    ],
+)
+def test_what_json_does_not_have_is_refused_by_its_place(kept: Path, value: object, where: str, shown: str) -> None:
+    before = kept.read_bytes()
+    with pytest.raises(UserError) as error:
+        results.record("inside", RECORDED["inside"] | {"ratio": value})
+    assert str(error.value).startswith(f"results.json / inside / ratio{where} = {shown}: must be ")
+    assert kept.read_bytes() == before
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(kept: Path) -> None:
+    ratio = [np.float64(1.5), np.float32(0.5), torch.tensor(2.5)]
+    keys = {np.int64(0): np.array([2, 3]), "1": torch.tensor([4, 5])}
+    results.record("inside", RECORDED["inside"] | {"ratio": ratio, "keys": keys})
+    told = {"ratio": [1.5, 0.5, 2.5], "keys": {"0": [2, 3], "1": [4, 5]}}
+    assert json.loads(kept.read_text())["inside"] == RECORDED["inside"] | told
 
 
 @pytest.mark.parametrize("name", CHANGES)
