@@ -3,7 +3,6 @@
 As many at once as there are processors: none needs what another writes, as long as all runs are stored.
 """
 
-import argparse
 import base64
 import io
 import json
@@ -21,7 +20,8 @@ from jupyter_client.kernelspec import NoSuchKernel
 from PIL import Image
 from traitlets.config import Config
 
-from lib.support.errors import UserError, one_line_errors, shortened
+from lib.analysis import address
+from lib.support.errors import Parser, UserError, one_line_errors, shortened
 from lib.support.files import ROOT, write_atomically
 from lib.support.processes import default_workers
 
@@ -131,13 +131,21 @@ def renew(path: Path) -> float:
 
 @one_line_errors
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
+    parser = Parser(prog="python -m lib.notebooks", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", nargs="*", default=[""], help="beginnings of file names, such as 01 04 (default: all)")
-    names = parser.parse_args().names
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
-    paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(names)))
+    told = "execute none; write where this folder is at GitHub into all set-up cells, Colab's badges and the README"
+    parser.add_argument("--address", metavar=address.PLACEHOLDER, help=told)
+    args = parser.parse(None)
+    paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(args.names)))
     if not paths:
-        raise UserError(f"no notebook begins with {' or '.join(names)}")
+        raise UserError(f"no notebook begins with {' or '.join(args.names)}")
+    if args.address is not None:
+        if args.names != [""]:
+            raise UserError(f"--address: goes into all notebooks; leave out {' '.join(args.names)}")
+        changed = address.set_address(args.address, {path: read(path) for path in paths})
+        print("\n".join(f"{path.name} changed" for path in changed) or "nothing to change: all have this address")
+        return 0
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
     failed = {}
     at_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}  # a worker ends in silence
     with ProcessPoolExecutor(min(len(paths), default_workers("cpu")), **at_ctrl_c) as pool:

@@ -1,6 +1,7 @@
 """The README's table of results, filled from results.json by report/results.md.jinja."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -10,6 +11,8 @@ from lib.analysis.comparison import ranged
 from lib.analysis.results import REPORT, results
 from lib.support.errors import UserError
 from lib.support.files import ROOT, write_atomically
+
+README = ROOT / "README.md"
 
 
 def results_table(results: dict[str, Any]) -> str:
@@ -39,10 +42,14 @@ def best_of(cells: dict[str, Any], numbers: Iterable[str]) -> str:
 
 
 def fill_readme() -> None:
-    """Put the table of results between the README's two marks."""
-    path = ROOT / "README.md"
-    before, begin, rest = path.read_text(encoding="utf-8").partition("<!-- results -->\n")
-    _, end, after = rest.partition("<!-- end of results -->\n")
+    """Put the table of results into the README."""
+    write_atomically(README, filled(README, "results", results_table(results()) + "\n"))
+
+
+def filled(path: Path, mark: str, content: str) -> str:
+    """The text of a file with `content` between two marks. Raises UserError if the file has lost one."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {mark} -->\n")
     if not (begin and end):
-        raise UserError(f"{path}: has lost a mark of its table, <!-- results --> or <!-- end of results -->")
-    write_atomically(path, before + begin + results_table(results()) + "\n" + end + after)
+        raise UserError(f"{path}: has lost a mark, <!-- {mark} --> or <!-- end of {mark} -->")
+    return before + begin + content + end + after
