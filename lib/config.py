@@ -31,7 +31,7 @@ class DataConfig(Section):
     )
     text: str = option("I love machine learning", "the text to memorise")
     skip_loss: int = option(0, "text: leave the first so many tokens out of the loss")
-    window: int = option(0, "text: train on all windows of so many tokens (0: the whole text); corpus: tokens per row")
+    window: int = option(0, "text: all windows of so many tokens (0: the whole text); corpus: tokens a row, no overlap")
     corpus: str = option("wikitext2", "corpus: wikitext2, tinystories, tinyshakespeare, or the path of a text file")
     val_corpus: str = option("", "corpus: the path of a text file to validate on; empty: the end of data.corpus")
     vocab_size: int = option(2048, "bpe: entries of the vocabulary, which is learned from the training text")

@@ -22,7 +22,8 @@ def parser() -> Parser:
     result = Parser(
         prog="python -m lib.train",
         description="Train the runs of a named experiment that are not stored yet.",
-        epilog="A run cut off earlier goes on from its saved state.",
+        epilog="A run cut off earlier goes on from its saved state. Results are those of one kind of processor: "
+        "there they repeat to the last bit, elsewhere rounding leads a run apart.",
         allow_abbrev=False,
     )
     again = "those of notebooks 01 to 05, but for grokking_slow, ablation_two_layers and the trials (…_tuning)"

@@ -42,9 +42,10 @@ def kaplan_meier(times: Sequence[float], observed: Sequence[bool]) -> list[tuple
 def median_time(times: Sequence[float], observed: Sequence[bool]) -> tuple[float | None, float | None, float | None]:
     """Kaplan-Meier median with its interval of 95 % (Brookmeyer and Crowley 1982, log-log): (median, low, high).
 
-    None where the share of runs not yet grokked never falls that far within the observed time. A share of 0 has no
-    error on that scale; it closes the interval if there are runs enough: that all of n fall below the true median
-    has a probability of 2^-n, at most 2.5 % from 6 runs on.
+    The median is the time of a run: of an even number, the lower of the two in the middle. None where the share of
+    runs not yet grokked never falls that far within the observed time. A share of 0 has no error on that scale; it
+    closes the interval if there are runs enough: that all of n fall below the true median has a probability of 2^-n,
+    at most 2.5 % from 6 runs on.
     """
     rows = kaplan_meier(times, observed)
 
@@ -60,7 +61,7 @@ def median_time(times: Sequence[float], observed: Sequence[bool]) -> tuple[float
 
 
 def median_and_range(values: Sequence[float]) -> list[float]:
-    """Median, lowest and highest."""
+    """Median (of an even number of values, the mean of the two in the middle), lowest and highest."""
     return [float(np.median(values)), float(min(values)), float(max(values))]
 
 

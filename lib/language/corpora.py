@@ -54,7 +54,8 @@ CORPORA, VOCABULARIES = ({name: Corpus(**of) for name, of in KNOWN[k].items()} f
 class Windows:
     """A long text in rows of `width` tokens that follow one another, each token scored; a Batch is made when asked.
 
-    `ids` (n,) may be mapped from a file: only the rows asked for are read.
+    The rows are the same in every epoch and do not overlap, so a row's first tokens are predicted from little. What
+    is left at the end is dropped. `ids` (n,) may be mapped from a file: only the rows asked for are read.
     """
 
     ids: np.ndarray

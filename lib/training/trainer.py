@@ -215,7 +215,8 @@ def train(
 ) -> None:
     """Train `config` into the run folder `folder`, or resume the run in it; `show` sees each row of metrics.
 
-    A CPU run takes one thread: the number of threads changes the last bits of a result. The caller's thread count and
+    A CPU run takes one thread: the number of threads changes the last bits of a result, and so does the kind of
+    processor, so that the same config trains to other numbers elsewhere. The caller's thread count and
     random state are restored. `shard`: see lib/training/distributed.py. Raises UserError if the config, the folder, the
     device or a back end cannot work, or if another process is at work in the folder.
     """
