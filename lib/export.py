@@ -10,11 +10,12 @@ from lib.language.bpe import Separated
 from lib.language.exchange import LIBRARIES, Library
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
+from lib.runs.named import load
 from lib.support.errors import Parser, UserError, one_line_errors, say
 from lib.support.files import new_folder, write_json
 from lib.support.machine import check_package
 from lib.training.folder import CONFIG, WEIGHTS, read_json
-from lib.training.weights import load_weights, save_weights
+from lib.training.weights import save_weights
 
 ABOUT = "run.json"
 OURS = {"BytePairTokenizer": "bpe", "GPT1Tokenizer": "gpt1"}  # in data.tokenizer
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     check_package(f"--{'to' if args.to else 'from'} {name}", library.package)
     place = path.resolve().parent if path.name == WEIGHTS else path.resolve()
     out = args.out or Path(f"{place.name.removesuffix('.safetensors')}-{args.to or 'run'}")
-    model, tokenizer, config = load_weights(path) if args.to else bring_in(path, library)
+    model, tokenizer, config = load(path) if args.to else bring_in(path, library)
     with new_folder(out, args.replace) as folder:
         if args.to:
             exchange.leave(model, tokenizer, library, folder)
@@ -102,8 +103,8 @@ def bring_in(path: Path, library: Library) -> tuple[Network, Tokenizer, RunConfi
 
 
 def read_about(path: Path) -> tuple[RunConfig, Tokenizer]:
+    about = read_json(path)
     try:
-        about = read_json(path)
         return RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); without it, a text is token ids") from None

@@ -82,8 +82,8 @@ def sample(
 
     Options: `generate`.
     """
-    if samples < 1:
-        raise UserError(f"samples = {samples}: must be at least 1")
+    if not 1 <= samples <= 1000:
+        raise UserError(f"samples = {samples}: must be from 1 to 1,000")
     ids = encode_prompt(model, tokenizer, prompt)
     tokens = torch.tensor([ids] * samples, device=next(model.parameters()).device)
     new = torch.stack([ids for ids, _ in generate(model, tokens, n_tokens, eos=tokenizer.eos, **options)], 1).tolist()

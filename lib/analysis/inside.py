@@ -20,7 +20,6 @@ from lib.runs.run import Run
 from lib.support.errors import UserError
 from lib.support.files import write_json
 from lib.tokenizer import Tokenizer
-from lib.training.folder import read_json
 from lib.training.weights import load_weights
 
 MEASURED = "inside.json"  # in a run's folder
@@ -180,7 +179,7 @@ def measured(run: Run, name: str, measure: Callable[[], Any]) -> Any:
 
     Raises UserError if neither the weights nor the measurement are there.
     """
-    table = read_json(run.path / MEASURED) if (run.path / MEASURED).exists() else {}
+    table = run.json(MEASURED) if (run.path / MEASURED).exists() else {}
     if name not in table:
         table[name] = measure()
         write_json(run.path / MEASURED, table)

@@ -70,7 +70,7 @@ def clear(aside: Path) -> None:
 def open_archive(folder: Path) -> zipfile.Path | None:
     """The archive of an experiment's folder, as a folder of runs; None if there is none."""
     path = archive_of(folder)
-    return read_contents(path, path.stat().st_mtime_ns) if path.exists() else None
+    return read_contents(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """What a path names: weights to load, or a run in another state, which is told with the command that goes on."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def locate(path: str | Folder) -> Folder:
     if not isinstance(path, str | Path):
         return path
     path = Path(path)
-    if path.exists() and path.suffix != ".zip":
+    if path.is_dir() or (path.exists() and path.suffix != ".zip"):
         return path
-    whole = path.absolute()
+    whole = Path(os.path.abspath(path))
     for sweep in (whole, *whole.parents[:-1]):
         if packed := open_archive(sweep.with_suffix("") if sweep.suffix == ".zip" else sweep):
             found = packed.joinpath(*whole.relative_to(sweep).parts[:1])
@@ -48,7 +49,8 @@ def locate(path: str | Folder) -> Folder:
 
 def told(place: Folder) -> str:
     """What there is at a place without weights, in words, and what to do about it."""
-    for run in (place, *(place.parents[:2] if isinstance(place, Path) else ())):
+    above = Path(os.path.abspath(place)).parents[:2] if isinstance(place, Path) else ()
+    for run in (place, *above):
         if (run / files.CONFIG).exists():
             return told_of_run(run)
     runs = [run for run in place.iterdir() if (run / files.CONFIG).exists()] if place.is_dir() else []
@@ -58,7 +60,7 @@ def told(place: Folder) -> str:
     if runs:
         example = min(runs, key=lambda run: (not (run / files.WEIGHTS).exists(), run.name))
         return f"a folder of runs; name one of them, such as {example}"
-    what = "neither a run folder nor a weights file" if place.exists() else "no such file or folder"
+    what = "neither a run folder nor a weights file" if place.exists() or place.is_dir() else "no such file or folder"
     return f"{what}; must be a run folder with {files.WEIGHTS}, or such a file"
 
 

@@ -20,8 +20,8 @@ class Run:
     def __init__(self, path: files.Folder | str) -> None:
         self.path = path = named.locate(path)
         if not (path / files.SUMMARY).exists():
-            raise UserError(f"{path}: not a finished run: {named.told(path)}")
-        self.summary = files.read_json(path / files.SUMMARY)
+            raise UserError(f"{path}: not a finished run (no {files.SUMMARY}): {named.told(path)}")
+        self.summary = self.json(files.SUMMARY)
         self.config = files.read_config(path / files.CONFIG)
         rows = files.read_metrics(path)
         whole = rows and (rows[-1]["step"] == self.summary.get("steps") or "diverged_at" in self.summary)
@@ -34,6 +34,9 @@ class Run:
         self.at_chance = files.at_chance(self.config, rows[-1], self.summary.get("unigram_loss"))
         names = files.columns(self.config)  # a cell left empty is nan
         self.metrics = {name: np.array([row[name] for row in rows], float) for name in names}
+
+    def json(self, name: str) -> dict[str, Any]:
+        return files.read_json(self.path / name)
 
     @cached_property
     def log(self) -> str:
@@ -65,7 +68,7 @@ class Run:
         """Step -> how the network continued train.prompt then. Raises UserError unless the run had one."""
         if not (self.path / files.SAMPLES).exists():
             raise self.lacking("samples", "train.prompt", "Once")
-        return {sample["step"]: sample["text"] for sample in files.read_json(self.path / files.SAMPLES)}
+        return {sample["step"]: sample["text"] for sample in files.read_json(self.path / files.SAMPLES, list)}
 
     @property
     def snapshots(self) -> dict[int, Path]:

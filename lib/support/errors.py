@@ -60,6 +60,10 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
             if error.filename is None:
                 raise
             told = f"{error.filename}: cannot be read or written ({error.strerror})"
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            told = f"out of memory; must be asked for less at a time ({str(error) or 'MemoryError':.100})"
         say(f"error: {told}")
         return 1
 

@@ -36,12 +36,15 @@ def line(cells: Iterable[str]) -> str:
     return ",".join(cells) + "\n"
 
 
-def read_json(path: Folder) -> Any:
-    """The content of a file. Raises UserError, naming the file, if it cannot be read."""
+def read_json(path: Folder, kind: type = dict) -> Any:
+    """The content of a file. Raises UserError, naming the file, if it cannot be read, or is of another kind."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); train the run again with --fresh") from None
+        raise UserError(f"{path}: cannot be read ({error}); make it anew, a run with --fresh") from None
+    if not isinstance(content, kind):
+        raise UserError(f"{path}: damaged, for it holds no {kind.__name__}; make it anew, a run with --fresh")
+    return content
 
 
 def read_config(path: Folder) -> RunConfig:

@@ -78,7 +78,7 @@ class ExperimentTracker:
     def keep_sample(self, step: int, text: str) -> None:
         """Add a text that the network wrote at a step to samples.json."""
         path = self.folder / files.SAMPLES
-        kept = files.read_json(path) if path.exists() else []
+        kept = files.read_json(path, list) if path.exists() else []
         before = [sample for sample in kept if sample["step"] < step]  # a resumed run may come to this step again
         write_json(path, [*before, {"step": step, "text": text}])
 

@@ -316,7 +316,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, memorized: Path, capsys: p
         ((tmp_path / "cut", "--from", "transformer_lens"), "cut: cannot be read by transformer_lens"),
         ((tmp_path / "about", "--from", "hf"), "run.json: damaged"),
         ((tmp_path / "nothing", "--from", "hf"), "nothing: must be a folder with a config.json"),
-        ((tmp_path / "nothing", "--to", "hf"), "nothing: no such weights file"),
+        ((tmp_path / "nothing", "--to", "hf"), "nothing: no such file or folder"),
     ]:
         assert export.main([*map(str, args), "--out", str(tmp_path / "out")]) == 1
         told = capsys.readouterr().err

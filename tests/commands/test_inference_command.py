@@ -62,7 +62,7 @@ def test_command_line_errors(
         ([tmp_path / "no-json.safetensors"], ["no-json.safetensors", "not a weights file of this project"]),
         ([division, "--samples", "3"], ["--samples", "text models only"]),
         ([memorized, "--top-k", "0"], ["top-k", "at least 1"]),
-        ([memorized, "--samples", "0"], ["samples", "at least 1"]),
+        ([memorized, "--samples", "0"], ["samples", "from 1 to 1,000"]),
         ([memorized, "--top", "3"], ["--top", "did you mean --top-k?"]),
         ([division, "--prompt", "1+1="], ["this network knows / only", "such as 12/5="]),
         *([] if torch.cuda.is_available() else [([memorized, "--device", "cuda"], ["no CUDA device"])]),

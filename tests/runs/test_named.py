@@ -1,6 +1,7 @@
 """What a path names is told, and how to come to its weights."""
 
 import shlex
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from lib.runs.run import Run
 from lib.runs.stored import CHECKPOINTS, stored
 from lib.support.errors import UserError
 from lib.support.files import sole_use, write_json
-from lib.training.folder import CONFIG, STATE
+from lib.training.folder import CONFIG, STATE, SUMMARY
 from lib.training.trainer import train
 
 [MEMORIZE] = [config.override({"train.max_steps": 40, "train.eval_every": 10}) for config in EXPERIMENTS["memorize"]()]
@@ -66,8 +67,11 @@ def test_each_state_of_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a run that was stopped at step 20 of 40"):
         Sampler({"one": folder})
     says(f"a folder of runs; name one of them, such as {folder}", path=folder.parent)
+    (folder / SUMMARY).write_text("[]")
+    says(f"{folder / SUMMARY}: damaged, for it holds no dict")
     (folder / CONFIG).write_text("{")
-    says(f"{folder / CONFIG}: cannot be read")
+    with pytest.raises(UserError, match=rf"{folder / CONFIG}: cannot be read"):
+        named.load(folder)
 
 
 def test_a_finished_run_without_weights_is_told(tmp_path: Path) -> None:
@@ -106,3 +110,19 @@ def test_the_list_of_experiments_counts_what_was_begun(tmp_path: Path, capsys: p
     (tmp_path / "memorize" / config.id / STATE).touch()
     command.show_experiments(tmp_path)
     assert " 0/1 stored, 1 begun " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_place_is_not_taken_for_a_run_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "memorize" / "run").mkdir(parents=True)
+    write_json(tmp_path / "memorize" / "run" / CONFIG, MEMORIZE.to_dict())
+    (tmp_path / "folder.zip").mkdir()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("a.txt", "of another kind")
+    monkeypatch.chdir(tmp_path / "memorize" / "run")
+    for path, words in (
+        (".", "a run that was begun"), ("..", "a folder of runs"), ("../..", "neither a run folder nor a weights file"),
+        ("../../folder.zip", "neither a run folder"), ("../../folder.zip/run", "no such file or folder"),
+        ("../../other.zip", "neither a run folder"), ("../../other.zip/a.txt", "no such file or folder"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            named.load(path)

@@ -53,3 +53,20 @@ def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str
 
     assert one_line_errors(refused)() == 1
     assert capsys.readouterr().err == "error: /another/user/run: cannot be read or written (Permission denied)\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")])
+def test_want_of_memory_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def greedy() -> int:
+        raise error
+
+    assert one_line_errors(greedy)() == 1
+    assert capsys.readouterr().err.startswith("error: out of memory; must be asked for less at a time (")
+
+
+def test_a_defect_is_no_want_of_memory() -> None:
+    def wrong() -> int:
+        raise RuntimeError("the shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        one_line_errors(wrong)()

@@ -224,5 +224,5 @@ def test_metrics_and_summary_tell_what_a_language_model_came_to(story: RunConfig
     loss, accuracy = evaluate_tokens(network, data.splits["val"])
     assert (run.summary["val_loss"], run.summary["val_acc"]) == pytest.approx((loss, accuracy), rel=1e-6)
     assert f"perplexity {run.metrics['val_ppl'][-1]:.4g}" in run.log
-    with pytest.raises(UserError, match=r"samples\.json: cannot be read"):
+    with pytest.raises(UserError, match="keeps no samples"):
         _ = run.samples
