@@ -1,6 +1,5 @@
 """`python -m lib.report`: fill the README's table and set report/report.pdf."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import typst
 
 from lib.analysis.readme import fill_readme
 from lib.analysis.results import REPORT, SECTIONS, costs, record, results
-from lib.support.errors import UserError, one_line_errors
+from lib.support.errors import Parser, UserError, one_line_errors
 from lib.support.files import ROOT, write_atomically
 
 
@@ -26,7 +25,7 @@ def build() -> Path:
 @one_line_errors
 def main() -> int:
     """Fill the README's table and set the PDF."""
-    argparse.ArgumentParser(prog="python -m lib.report", description=main.__doc__).parse_args()
+    Parser(prog="python -m lib.report", description=main.__doc__, allow_abbrev=False).parse(None)
     if missing := [name for name in SECTIONS if name not in results()]:
         raise UserError(f"report/results.json has no {', '.join(missing)}: execute the notebooks first")
     record("experiments", costs())

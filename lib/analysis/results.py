@@ -12,6 +12,7 @@ from lib.experiments.catalogue import STORED
 from lib.runs.stored import stored
 from lib.support.errors import UserError, shortened
 from lib.support.files import ROOT, sole_use, write_atomically, write_json
+from lib.training.folder import read_json
 
 REPORT = ROOT / "report"
 RESULTS = REPORT / "results.json"
@@ -20,7 +21,8 @@ SECTIONS = SCHEMA["required"]  # those that notebooks record; "experiments" is r
 
 
 def results() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    """What is recorded. Raises UserError if the file is damaged."""
+    return read_json(RESULTS) if RESULTS.exists() else {}
 
 
 def record(section: str, values: Any) -> None:

@@ -39,12 +39,12 @@ def line(cells: Iterable[str]) -> str:
 def read_json(path: Folder, kind: type = dict) -> Any:
     """The content of a file. Raises UserError, naming the file, if it cannot be read, or is of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content, why = json.loads(path.read_text(encoding="utf-8")), f"it holds no {kind.__name__}"
+        if isinstance(content, kind):
+            return content
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); make it anew, a run with --fresh") from None
-    if not isinstance(content, kind):
-        raise UserError(f"{path}: damaged, for it holds no {kind.__name__}; make it anew, a run with --fresh")
-    return content
+        why = str(error)
+    raise UserError(f"{path}: cannot be read ({why}); restore it, or make it anew, a run with --fresh")
 
 
 def read_config(path: Folder) -> RunConfig:

@@ -152,6 +152,15 @@ def test_what_the_schema_forbids_is_not_recorded(name: str, kept: Path) -> None:
     assert kept.read_bytes() == before
 
 
+@pytest.mark.parametrize("text", ["<<<<<<< HEAD", "", "[]"])
+def test_a_damaged_file_is_named(text: str, kept: Path) -> None:
+    kept.write_text(text)
+    for use in (results.results, lambda: results.record("inside", RECORDED["inside"])):
+        with pytest.raises(UserError, match=r"results\.json: cannot be read \(.*; restore it"):
+            use()
+    assert kept.read_text() == text
+
+
 @pytest.mark.parametrize("section", ["", "sanity_check"])
 def test_an_unknown_section_is_refused(section: str, kept: Path) -> None:
     before = kept.read_bytes()
