@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -192,12 +191,12 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(f"{error.filename}: cannot be read or written ({error.strerror})") from None
 
 
-def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
-    """Raises UserError if a text file has changed since a run with these facts was trained."""
+def check_unchanged(config: DataConfig, digests: dict[str, str], since: str) -> None:
+    """Raises UserError if a text file of one's own is another than that of a run's `digests`, SHA-256 by split."""
     names = {} if config.corpus in CORPORA else {"corpus": config.corpus, "val_corpus": config.val_corpus}
-    for (field, name), known in zip(names.items(), facts.get("sha256", {}).values(), strict=False):
+    for (field, name), known in zip(names.items(), digests.values(), strict=False):
         if Path(name).is_file() and known != sha256(Path(name)):
-            changed = f"data.{field} = {name!r}: has changed since a stored run was trained on it"
+            changed = f"data.{field} = {name!r}: has changed since {since}"
             raise UserError(f"{changed}; use --fresh to train it again")
 
 

@@ -82,7 +82,7 @@ def train_all(
             if run is None:
                 missing[root / experiment / config.id] = config
             elif config.data.task == "corpus":
-                check_unchanged(config.data, run.summary)
+                check_unchanged(config.data, run.summary.get("sha256", {}), "a stored run was trained on it")
     datasets.check_all(missing.values())
     folders, first = {folder.parent for folder in missing}, distributed.rank() == 0
     for folder in folders:

@@ -9,7 +9,7 @@ import torch
 
 from lib.config import RunConfig, TrainConfig
 from lib.data import Dataset
-from lib.language import networks
+from lib.language import corpora, networks
 from lib.language.chunks import CorpusObjective
 from lib.loop import Diverged, Loop
 from lib.objective import EVAL_TOKENS, Objective, Row, evaluating, evaluation_steps, steps_to_fit, steps_to_grok
@@ -174,9 +174,8 @@ class Trainer:
         saved = state.read(self.folder)
         if saved is None:
             return
-        if saved["text"] != self.data.facts.get("sha256"):
-            corpus = self.config.data.corpus
-            raise UserError(f"data.corpus = {corpus!r}: has changed since this run was begun; use --fresh")
+        if self.config.data.task == "corpus":
+            corpora.check_unchanged(self.config.data, saved["text"], "this run was begun")
         state.restore(self.folder, saved, self.model, self.optimizer)
         self.loop.step = saved["step"]
         self.loop.losses = [torch.tensor(loss, device=self.device) for loss in saved["losses"]]

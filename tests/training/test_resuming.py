@@ -181,3 +181,13 @@ def test_a_text_with_another_vocabulary_has_changed_too(story: RunConfig, tmp_pa
     Path(story.data.corpus).write_text(STORY_TEXT + "Ω\n")
     with pytest.raises(UserError, match=r"story\.txt.*has changed since.*use --fresh"):
         train(letters, tmp_path / "x")
+
+
+def test_of_two_texts_the_one_that_has_changed_is_named(story: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text(STORY_TEXT)
+    config = story.override({"data.val_corpus": str(tmp_path / "val.txt")})
+    with pytest.raises(Stop):
+        train(config, tmp_path / "x", show=stop_at(4))
+    (tmp_path / "val.txt").write_text(STORY_TEXT + "The end.\n")
+    with pytest.raises(UserError, match=r"^data\.val_corpus = '.*val\.txt': has changed since this run was begun; use"):
+        train(config, tmp_path / "x")
