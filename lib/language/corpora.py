@@ -27,7 +27,7 @@ from lib.data import Batch, Dataset, Scoring
 from lib.language import bpe, gpt1, tokenizers
 from lib.language.tokenizers import BytePairTokenizer, Tokenizer
 from lib.support.errors import UserError, say, shortened, suggestion
-from lib.support.files import ROOT, write_atomically
+from lib.support.files import ROOT, temporary_of, write_atomically
 from lib.tokenizer import CharacterTokenizer
 
 CACHE = Path(os.environ.get("CACHE_DIR") or ROOT / ".cache")
@@ -152,7 +152,7 @@ def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
             say(f"{path}: damaged; it is made again")
     if folder != CACHE:
         say_once(f"{CACHE}: cannot be written; {folder} is the cache, unless CACHE_DIR names another folder")
-    temporary = folder / f"{name}{suffix}.{os.getpid()}.tmp"
+    temporary = temporary_of(folder / f"{name}{suffix}")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     try:
