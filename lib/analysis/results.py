@@ -11,6 +11,7 @@ from lib.experiments.catalogue import STORED
 from lib.runs.stored import stored
 from lib.support.errors import UserError
 from lib.support.files import ROOT, sole_use, write_atomically, write_json
+from lib.training.folder import read_json
 
 REPORT = ROOT / "report"
 RESULTS = REPORT / "results.json"
@@ -19,7 +20,8 @@ SECTIONS = SCHEMA["required"]  # those that notebooks record; "experiments" is r
 
 
 def results() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    """The sections so far. Raises UserError if the file is damaged."""
+    return read_json(RESULTS, remedy="delete it and execute the notebooks") if RESULTS.exists() else {}
 
 
 def record(section: str, values: Any) -> None:

@@ -31,7 +31,7 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
     """
     folder = Path(root) / experiment / config.id
     places: list[Folder] = [folder]
-    packed = archive.open_archive(folder.parent)
+    packed = archive.open_archive(archive.archive_of(folder.parent))
     if packed is not None and not (folder / STATE).exists():
         places.append(packed / config.id)
     runs = (Run(place) for place in places if (place / SUMMARY).exists())

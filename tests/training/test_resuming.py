@@ -126,7 +126,7 @@ def test_a_run_that_is_trained_again_counts_as_unfinished(tiny: RunConfig, tmp_p
 def test_a_damaged_state_is_named(tiny: RunConfig, tmp_path: Path) -> None:
     Trainer(tiny, load_data(tiny), tmp_path).save_state()
     whole = torch.load(tmp_path / "state.pt")
-    with pytest.raises(UserError, match=r"metrics\.csv: damaged or not there; delete the folder"):
+    with pytest.raises(UserError, match=r"metrics\.csv: damaged \(step 0 is missing\); restore"):
         train(tiny, tmp_path)
     for content in (b"half a file", b""):
         (tmp_path / "state.pt").write_bytes(content)
