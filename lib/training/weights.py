@@ -57,7 +57,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
             about = (opened.metadata() or {}).get("run")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise damaged(file, error) from None
+        raise damaged(file, f"not a whole safetensors file: {error}", "train its run again") from None
     try:
         about = json.loads(about or "")
         config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
@@ -67,7 +67,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     if beside.exists():
         check_same(beside, config)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise damaged(file, "some weights are not finite numbers")
+        raise damaged(file, "some weights are not finite numbers", "train its run again")
     model = networks.make(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)
