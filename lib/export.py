@@ -14,7 +14,7 @@ from lib.runs.named import load
 from lib.support.errors import Parser, UserError, one_line_errors, say
 from lib.support.files import new_folder, write_json
 from lib.support.machine import check_package
-from lib.training.folder import CONFIG, WEIGHTS, read_json
+from lib.training.folder import CONFIG, WEIGHTS, damaged, read_json
 from lib.training.weights import save_weights
 
 ABOUT = "run.json"
@@ -103,11 +103,12 @@ def bring_in(path: Path, library: Library) -> tuple[Network, Tokenizer, RunConfi
 
 
 def read_about(path: Path) -> tuple[RunConfig, Tokenizer]:
-    about = read_json(path)
+    remedy = "delete it: without it, a text is token ids"
+    about = read_json(path, remedy=remedy)
     try:
         return RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); without it, a text is token ids") from None
+        raise damaged(path, error, remedy) from None
 
 
 if __name__ == "__main__":

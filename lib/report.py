@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import typst
 
@@ -9,6 +10,7 @@ from lib.analysis.readme import fill_readme
 from lib.analysis.results import REPORT, SECTIONS, costs, record, results
 from lib.support.errors import Parser, UserError, one_line_errors
 from lib.support.files import ROOT, write_atomically
+from lib.training.folder import damaged
 
 
 def build() -> Path:
@@ -17,9 +19,19 @@ def build() -> Path:
     try:
         content = typst.compile(REPORT / "report.typ", root=ROOT, ignore_system_fonts=True, timestamp=0, format="pdf")
     except typst.TypstError as error:
+        for figure in sorted((ROOT / "figures").glob("*.svg")):
+            check_figure(figure)  # typst does not name it
         raise UserError(f"report/report.typ: {error}; are all notebooks executed?") from None
     write_atomically(pdf, content)
     return pdf
+
+
+def check_figure(path: Path) -> None:
+    """Raises UserError if an SVG was cut off."""
+    try:
+        ElementTree.parse(path)
+    except ElementTree.ParseError as error:
+        raise damaged(path, error, "execute the notebooks again") from None
 
 
 @one_line_errors

@@ -92,7 +92,8 @@ def learn_slowly(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
 
 # what takes more than a second or two, beside the tests that are marked one by one: `make quick` leaves it out
 SLOW = (
-    *("runs/test_callers.py", "runs/test_archive.py", "training/test_backends.py", "training/test_resuming.py"),
+    *("runs/test_callers.py", "runs/test_archive.py", "runs/test_damaged.py"),
+    *("training/test_backends.py", "training/test_resuming.py"),
     *("training/test_weights.py", "analysis/test_memory.py", "analysis/test_cells.py", "analysis/test_comparison.py"),
     *("figures/test_widgets.py", "commands/test_notebooks_command.py", "commands/test_inference_command.py"),
     *("support/test_machine.py", "language/test_faults_corpora.py", "language/test_gpt1.py"),
@@ -159,6 +160,7 @@ def made_up(folder: Path, tiny: RunConfig, seed: int, t_fit: int | None, t_grok:
     """A run folder with these milestones: 100 steps of 10, two a second, the last but one evaluation at `low`."""
     config = tiny.override({"seed": seed, "train.max_steps": 100})
     train(config.override({"train.max_steps": 1}), folder / str(seed))
+    (folder / str(seed) / "config.json").write_text(json.dumps(config.to_dict()))
     rows = []
     for step in range(0, 101, 10):
         train_acc = float(t_fit is not None and step >= t_fit)

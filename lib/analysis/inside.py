@@ -179,7 +179,8 @@ def measured(run: Run, name: str, measure: Callable[[], Any]) -> Any:
 
     Raises UserError if neither the weights nor the measurement are there.
     """
-    table = run.json(MEASURED) if (run.path / MEASURED).exists() else {}
+    again = "delete it to measure again, where the weights are there"
+    table = run.json(MEASURED, remedy=again) if (run.path / MEASURED).exists() else {}
     if name not in table:
         table[name] = measure()
         write_json(run.path / MEASURED, table)

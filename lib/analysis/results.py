@@ -21,8 +21,8 @@ SECTIONS = SCHEMA["required"]  # those that notebooks record; "experiments" is r
 
 
 def results() -> dict[str, Any]:
-    """What is recorded. Raises UserError if the file is damaged."""
-    return read_json(RESULTS) if RESULTS.exists() else {}
+    """The sections so far. Raises UserError if the file is damaged."""
+    return read_json(RESULTS, remedy="delete it and execute the notebooks") if RESULTS.exists() else {}
 
 
 def record(section: str, values: Any) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from lib.data import Batch, Dataset, Scoring
 from lib.language import bpe, gpt1, tokenizers
 from lib.language.tokenizers import BytePairTokenizer, Tokenizer
 from lib.support.errors import UserError, say, shortened, suggestion
-from lib.support.files import ROOT, write_atomically
+from lib.support.files import ROOT, temporary_of, write_atomically
 from lib.tokenizer import CharacterTokenizer
 
 CACHE = Path(os.environ.get("CACHE_DIR") or ROOT / ".cache")
@@ -154,7 +153,7 @@ def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
             say(f"{path}: damaged; it is made again")
     if folder != CACHE:
         say_once(f"{CACHE}: cannot be written; {folder} is the cache, unless CACHE_DIR names another folder")
-    temporary = folder / f"{name}{suffix}.{os.getpid()}.tmp"
+    temporary = temporary_of(folder / f"{name}{suffix}")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     try:
@@ -193,12 +192,12 @@ def load(config: DataConfig) -> Dataset:
         raise UserError(f"{error.filename}: cannot be read or written ({error.strerror})") from None
 
 
-def check_unchanged(config: DataConfig, facts: dict[str, Any]) -> None:
-    """Raises UserError if a text file has changed since a run with these facts was trained."""
+def check_unchanged(config: DataConfig, digests: dict[str, str], since: str) -> None:
+    """Raises UserError if a text file of one's own is another than that of a run's `digests`, SHA-256 by split."""
     names = {} if config.corpus in CORPORA else {"corpus": config.corpus, "val_corpus": config.val_corpus}
-    for (field, name), known in zip(names.items(), facts.get("sha256", {}).values(), strict=False):
+    for (field, name), known in zip(names.items(), digests.values(), strict=False):
         if Path(name).is_file() and known != sha256(Path(name)):
-            changed = f"data.{field} = {name!r}: has changed since a stored run was trained on it"
+            changed = f"data.{field} = {name!r}: has changed since {since}"
             raise UserError(f"{changed}; use --fresh to train it again")
 
 

@@ -3,15 +3,13 @@
 import io
 import shutil
 import zipfile
-import zlib
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
-from lib.support.errors import UserError
 from lib.support.files import sole_use, write_atomically
 from lib.training.backends import FOLDERS
-from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, LOG, METRICS, SAMPLES, SUMMARY
+from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, LOG, METRICS, SAMPLES, SUMMARY, damaged
 
 KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the weights
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
@@ -44,13 +42,11 @@ def pack(folder: Path, names: Collection[str]) -> None:
 
 def add(path: Path, runs: Collection[Path]) -> None:
     """Write the archive anew, with these runs and the others that it holds."""
-    kept = (file for run in runs for file in run.iterdir() if file.name in KEPT)
-    contents = {f"{file.parent.name}/{file.name}": file.read_bytes() for file in kept}
-    if path.exists():
+    kept = [file for run in runs for file in run.iterdir() if file.name in KEPT]
+    if (before := open_archive(path)) is not None:
         again = {run.name for run in runs}
-        with zipfile.ZipFile(path) as before:
-            others = [name for name in before.namelist() if name.partition("/")[0] not in again]
-            contents |= {name: before.read(name) for name in others}
+        kept += [file for run in before.iterdir() if run.name not in again for file in run.iterdir()]
+    contents = {f"{file.parent.name}/{file.name}": file.read_bytes() for file in kept}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in sorted(contents.items()):
@@ -67,9 +63,8 @@ def clear(aside: Path) -> None:
     shutil.rmtree(aside)
 
 
-def open_archive(folder: Path) -> zipfile.Path | None:
-    """The archive of an experiment's folder, as a folder of runs; None if there is none."""
-    path = archive_of(folder)
+def open_archive(path: Path) -> zipfile.Path | None:
+    """An archive as a folder of runs; None if there is none. Raises UserError if it is damaged."""
     return read_contents(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 
@@ -78,10 +73,10 @@ def read_contents(path: Path, changed: int) -> zipfile.Path:
     """The archive as it is now, in memory: read once as long as it does not change, and never held open."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-        damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        damaged = error
-    if damaged:
-        raise UserError(f"{path}: damaged ({damaged}); restore it, or delete it to train its runs again")
+        fault: object = archive.testzip()
+    except Exception as error:  # whatever zipfile makes of a damaged one
+        fault = error
+    if fault:
+        raise damaged(path, fault, "delete it to train its runs again")
     archive.filename = str(path)  # what messages call it
     return zipfile.Path(archive)

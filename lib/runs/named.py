@@ -8,7 +8,7 @@ from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
-from lib.runs.archive import open_archive
+from lib.runs.archive import archive_of, open_archive
 from lib.support.errors import UserError
 from lib.support.files import ROOT, in_use
 from lib.training import folder as files
@@ -41,7 +41,7 @@ def locate(path: str | Folder) -> Folder:
         return path
     whole = Path(os.path.abspath(path))
     for sweep in (whole, *whole.parents[:-1]):
-        if packed := open_archive(sweep.with_suffix("") if sweep.suffix == ".zip" else sweep):
+        if packed := open_archive(sweep if sweep.suffix == ".zip" else archive_of(sweep)):
             found = packed.joinpath(*whole.relative_to(sweep).parts[:1])
             return found if found.is_dir() else path
     return path

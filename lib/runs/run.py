@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.config import RunConfig
 from lib.language import networks, tokenizers
-from lib.objective import PATIENCE, SOLVED
+from lib.objective import PATIENCE, SOLVED, evaluation_steps
 from lib.runs import named
 from lib.support.errors import UserError
 from lib.training import folder as files
@@ -21,26 +21,26 @@ class Run:
         self.path = path = named.locate(path)
         if not (path / files.SUMMARY).exists():
             raise UserError(f"{path}: not a finished run (no {files.SUMMARY}): {named.told(path)}")
-        self.summary = self.json(files.SUMMARY)
-        self.config = files.read_config(path / files.CONFIG)
-        rows = files.read_metrics(path)
-        whole = rows and (rows[-1]["step"] == self.summary.get("steps") or "diverged_at" in self.summary)
-        if not whole or not self.summary.keys() >= {"t_fit", "t_grok"}:
-            raise UserError(f"{path}: {files.METRICS} or {files.SUMMARY} is damaged; train the run again with --fresh")
+        self.summary, self.config = self.json(files.SUMMARY), files.read_config(path / files.CONFIG)
+        if not self.summary.keys() >= {"t_fit", "t_grok", "steps"}:
+            raise files.damaged(path / files.SUMMARY, "t_fit, t_grok or steps is missing")
         self.t_fit: int | None = self.summary["t_fit"]
         self.t_grok: int | None = self.summary["t_grok"]
         self.diverged_at: int | None = self.summary.get("diverged_at")
+        rows, end = files.read_metrics(path), self.summary["steps"]  # evaluated there, too, unless it has diverged
+        wanted = evaluation_steps(self.config.train) | {end}
+        files.check_whole(path / files.METRICS, [r["step"] for r in rows], wanted, end - (self.diverged_at is not None))
         self.divergence = files.divergence(self.summary)  # step, learning rate and gradient norm in words, or None
         self.at_chance = files.at_chance(self.config, rows[-1], self.summary.get("unigram_loss"))
         names = files.columns(self.config)  # a cell left empty is nan
         self.metrics = {name: np.array([row[name] for row in rows], float) for name in names}
 
-    def json(self, name: str) -> dict[str, Any]:
-        return files.read_json(self.path / name)
+    def json(self, name: str, remedy: str = files.AGAIN) -> dict[str, Any]:
+        return files.read_json(self.path / name, remedy=remedy)
 
     @cached_property
     def log(self) -> str:
-        return (self.path / files.LOG).read_text(encoding="utf-8")
+        return files.read_text(self.path / files.LOG)
 
     @property
     def delay(self) -> int | None:
@@ -59,16 +59,21 @@ class Run:
     @cached_property
     def answers(self) -> dict[str, np.ndarray]:
         """`step` (K,) and the answers (K, N) of each split. Raises UserError unless trained with train.keep_answers."""
-        if not (self.path / files.ANSWERS).exists():
+        if not self.config.train.keep_answers:
             raise self.lacking("answers", "train.keep_answers")
-        return files.read_answers((self.path / files.ANSWERS).read_bytes())
+        kept = files.read_answers(self.path / files.ANSWERS)
+        wanted = files.spaced_steps(self.config.train, files.ANSWERS_GROWTH) | {self.summary["steps"]}
+        files.check_whole(self.path / files.ANSWERS, kept["step"], wanted, self.metrics["step"][-1])
+        return kept
 
     @cached_property
     def samples(self) -> dict[int, str]:
         """Step -> how the network continued train.prompt then. Raises UserError unless the run had one."""
-        if not (self.path / files.SAMPLES).exists():
+        if not self.config.train.prompt:
             raise self.lacking("samples", "train.prompt", "Once")
-        return {sample["step"]: sample["text"] for sample in files.read_json(self.path / files.SAMPLES, list)}
+        kept = files.read_samples(self.path / files.SAMPLES)
+        files.check_whole(self.path / files.SAMPLES, kept, self.metrics["step"], self.metrics["step"][-1])
+        return kept
 
     @property
     def snapshots(self) -> dict[int, Path]:

@@ -30,7 +30,7 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
     """
     folder = Path(root) / experiment / config.id
     places: list[Folder] = [folder]
-    packed = archive.open_archive(folder.parent)
+    packed = archive.open_archive(archive.archive_of(folder.parent))
     if packed is not None and not (folder / STATE).exists():
         places.append(packed / config.id)
     runs = (Run(place) for place in places if (place / SUMMARY).exists())
@@ -82,7 +82,7 @@ def train_all(
             if run is None:
                 missing[root / experiment / config.id] = config
             elif config.data.task == "corpus":
-                check_unchanged(config.data, run.summary)
+                check_unchanged(config.data, run.summary.get("sha256", {}), "a stored run was trained on it")
     datasets.check_all(missing.values())
     folders, first = {folder.parent for folder in missing}, distributed.rank() == 0
     for folder in folders:

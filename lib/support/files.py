@@ -1,7 +1,9 @@
 """Files and folders: the project's root, atomic writes, and a lock on a folder."""
 
+import glob
 import json
 import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.support.errors import UserError
-from lib.support.processes import handling, interrupt
+from lib.support.processes import handling, interrupt, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,10 +22,19 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     Raises UserError if the file cannot be written, as on a full disk; the old content stays, and no new file.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
     with clear_error(path, partial(temporary.unlink, missing_ok=True)):
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(temporary, path)
+
+
+def temporary_of(path: Path) -> Path:
+    """Where this process writes before it renames to `path`. What killed processes of this machine left there goes."""
+    here = f"{path.name}.{platform.node()}"
+    for left in path.parent.glob(f"{glob.escape(here)}.[0-9]*.tmp"):
+        if not is_alive(int(left.name.split(".")[-2])):
+            left.unlink(missing_ok=True)
+    return path.with_name(f"{here}.{os.getpid()}.tmp")
 
 
 def append(path: Path, text: str) -> None:

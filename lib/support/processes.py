@@ -26,6 +26,18 @@ class Clock:
         self.counted, self._started = self.seconds, None
 
 
+def is_alive(pid: int) -> bool:
+    """Whether this machine has a process of that number. On Windows, where to ask would end it, always true."""
+    try:
+        if os.name != "nt":
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
 def default_workers(device: str) -> int:
     """Runs to train side by side: one per processor that this process may use; on a GPU one."""
     if device == "cuda":

@@ -6,6 +6,8 @@ the session ends, whether the run is finished or not, and leaves no process behi
 
 import json
 import os
+import shutil
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -59,7 +61,8 @@ class TensorBoard:
 class WandB:
     """A run of the W&B project, with the config's id. Offline in `<run>/wandb`, unless WANDB_MODE says otherwise.
 
-    W&B takes each step once and in order, so `<run>/wandb/logged_step` holds the last step that was passed on.
+    W&B takes each step once and in order. Which steps it has is asked of its server, or offline of its files. It writes
+    them every 15 seconds: later rows are lost with a killed process, and are passed on again when the run goes on.
     """
 
     def __init__(self, folder: Path, config: RunConfig, rows: Sequence[Row]) -> None:
@@ -67,19 +70,20 @@ class WandB:
         import wandb
 
         self.wandb = wandb
+        if not rows:  # a run that begins replaces the one before it
+            shutil.rmtree(folder / "wandb", ignore_errors=True)
         try:
             self.run = self.begin(folder, config, resumed=bool(rows))
+            self.last = self.run.starting_step - 1
+            if self.run.offline:
+                kept = (record for path in (folder / "wandb").glob("*/*.wandb") for record in records(path))
+                self.last = max((record.history.step.num for record in kept if record.HasField("history")), default=-1)
         except Exception:
             self.end_process()
             raise
         for axis in ("time_s", "tokens"):  # to draw the others along; as curves of their own they tell nothing
             self.run.define_metric(axis, hidden=True)
-        self.logged_step = folder / "wandb" / "logged_step"
         self.exit_code = 1  # until it is finished
-        self.last = self.run.starting_step - 1
-        if rows and self.logged_step.exists():
-            with suppress(ValueError):  # cut off as it was written: then W&B itself drops what it has
-                self.last = max(self.last, int(self.logged_step.read_text()))
 
     def begin(self, folder: Path, config: RunConfig, resumed: bool) -> Any:
         quiet = {"silent": True, "console": "off"}
@@ -96,7 +100,7 @@ class WandB:
             dir=str(folder),
             config=config.flat(),
             mode=os.environ.get("WANDB_MODE") or "offline",
-            resume="allow" if resumed else None,  # a run that begins replaces the one before it
+            resume="allow" if resumed else None,  # else the server, too, replaces the one before it
             reinit="create_new",  # a run that the caller may have open stays as it is
             settings=self.wandb.Settings(**quiet, **bare, **patience),
         )
@@ -104,7 +108,6 @@ class WandB:
     def log(self, step: int, values: dict[str, float]) -> None:
         if step > self.last:
             self.run.log(values, step=step)
-            self.logged_step.write_text(f"{step}\n")
 
     def finish(self, summary: dict[str, Any]) -> None:
         self.run.summary.update(summary)
@@ -118,6 +121,25 @@ class WandB:
         """End the process behind it, unless the caller has a run open that needs it too."""
         if self.wandb.run is None:
             self.wandb.teardown()
+
+
+def records(path: Path) -> Iterator[Any]:
+    """The records (protobuf) of a .wandb file, as far as it was written: LevelDB's log format, 7 bytes further on."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, whole, at = path.read_bytes(), b"", 7
+    while len(content) >= at + 7:
+        if 32768 - at % 32768 < 7:  # no room for a header: the rest of the block is padding
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        at += 7 + length
+        if at > len(content):
+            return
+        whole += content[at - length : at]
+        if kind in (1, 4):  # whole, or a last part
+            yield Record.FromString(whole)
+            whole = b""
 
 
 KNOWN: dict[str, type] = {"wandb": WandB, "tensorboard": TensorBoard}

@@ -159,7 +159,7 @@ def seed_dropout(seed: int, step: int) -> None:
 def check_shard(config: RunConfig) -> None:
     """Raises UserError if the weights of a run cannot be sharded over the processes that there are.
 
-    Fused SGD and Muon's products are not made for shards of a matrix, and neither is the fast path of equations.
+    Fused SGD is not made for shards of a matrix, and neither is the fast path of equations.
     """
     if size() == 1:
         raise UserError("--shard: needs several processes: torchrun --nproc_per_node N -m lib.train … --shard")
@@ -167,7 +167,7 @@ def check_shard(config: RunConfig) -> None:
     for name, allowed in (
         ("data.task", ("corpus",)),
         ("model.kind", ("transformer",)),
-        ("optim.name", ("adam", "adamw")),
+        ("optim.name", ("adam", "adamw", "muon")),
         ("optim.grokfast", (0.0,)),
         ("optim.orthogonal", (False,)),
         ("train.precision", ("float32", "bfloat16")),

@@ -1,4 +1,4 @@
-"""A run folder: the names of its files, and how each is read back."""
+"""A run folder: the names of its files, and how each is read back. A file that is damaged is named, never half used."""
 
 import csv
 import io
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.config import RunConfig
-from lib.objective import Row
+from lib.config import RunConfig, TrainConfig
+from lib.objective import Row, evaluation_steps
 from lib.support.errors import UserError
 
 Folder = Path | zipfile.Path  # on the disk, or in the archive of a sweep
@@ -21,6 +21,9 @@ METRICS, LOG = "metrics.csv", "train.log"
 ANSWERS, SAMPLES = "answers.npz", "samples.json"
 WEIGHTS, STATE = "model.safetensors", "state.pt"
 SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safetensors, in float16
+
+ANSWERS_GROWTH, WEIGHTS_GROWTH = 1.5, 1.25  # how far apart the steps are at which they are kept
+AGAIN = "delete the folder of the run to train it again"  # what helps where a file is damaged
 
 OF_THE_SPLITS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
 COLUMNS = ("step", "time_s", *OF_THE_SPLITS, "lr", "grad_norm", "weight_norm", "matrix_norm")
@@ -36,40 +39,90 @@ def line(cells: Iterable[str]) -> str:
     return ",".join(cells) + "\n"
 
 
-def read_json(path: Folder, kind: type = dict) -> Any:
-    """The content of a file. Raises UserError, naming the file, if it cannot be read, or is of another kind."""
+def damaged(path: Folder, reason: object, remedy: str = AGAIN) -> UserError:
+    """The error, in one line, of a file that is not as it was written."""
+    return UserError(f"{path}: damaged ({' '.join(str(reason).split())[:150]}); restore it, or {remedy}")
+
+
+def read_text(path: Folder, remedy: str = AGAIN) -> str:
+    """The text of a file of ours. Raises UserError if it cannot be read."""
     try:
-        content, why = json.loads(path.read_text(encoding="utf-8")), f"it holds no {kind.__name__}"
-        if isinstance(content, kind):
-            return content
-    except (OSError, ValueError, KeyError) as error:
-        why = str(error)
-    raise UserError(f"{path}: cannot be read ({why}); restore it, or make it anew, a run with --fresh")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError) as error:  # KeyError: not in the archive
+        raise damaged(path, getattr(error, "strerror", None) or error, remedy) from None
+
+
+def read_json(path: Folder, kind: type = dict, remedy: str = AGAIN) -> Any:
+    """The dictionary, or list, in a file of ours. Raises UserError if it cannot be read."""
+    try:
+        content = json.loads(read_text(path, remedy))
+    except json.JSONDecodeError as error:
+        raise damaged(path, error, remedy) from None
+    if not isinstance(content, kind):
+        raise damaged(path, f"must hold a {kind.__name__}", remedy)
+    return content
 
 
 def read_config(path: Folder) -> RunConfig:
-    """The config stored at `path`. Raises UserError, naming the file, if it cannot be read."""
+    """The config stored at `path`. Raises UserError if it cannot be read."""
     stored = read_json(path)
     try:
         return RunConfig.from_dict(stored)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise damaged(path, error) from None
 
 
 def read_metrics(folder: Folder) -> list[Row]:
     """The rows of a run's metrics.csv, without a last line that was cut off; none if the file is missing or damaged."""
+    known = COLUMNS + OF_A_CORPUS
     try:
         text = (folder / METRICS).read_text(encoding="utf-8")
-        rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
-        return [{k: float(row[k]) if row.get(k) else None for k in COLUMNS + OF_A_CORPUS} for row in rows]
-    except (OSError, ValueError, TypeError, csv.Error):
+        header, *rows = csv.reader(text[: text.rfind("\n") + 1].splitlines())
+        if not {*header} <= {*known}:
+            return []
+        numbers = ([float(cell) if cell else None for cell in cells] for cells in rows)
+        return [dict.fromkeys(known) | dict(zip(header, row, strict=True)) for row in numbers]
+    except (OSError, ValueError, KeyError, csv.Error):
         return []
 
 
-def read_answers(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an answers.npz: `step` (K,), and for each split the answers at those steps (K, N), int16."""
-    with np.load(io.BytesIO(content)) as arrays:
-        return dict(arrays)
+def check_whole(path: Folder, found: Iterable[float], wanted: Iterable[float], end: float) -> None:
+    """Raises UserError if the steps found in a file lack one of those up to `end` that must be there."""
+    if missing := {step for step in wanted if step <= end} - {*found}:
+        raise damaged(path, f"step {min(missing):.0f} is missing")
+
+
+def read_answers(path: Folder) -> dict[str, np.ndarray]:
+    """The arrays of an answers.npz: `step` (K,), and for each split the answers at those steps (K, N), int16.
+
+    Raises UserError if the file cannot be read.
+    """
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
+            answers = dict(arrays)
+        if sorted(answers) == ["step", "test", "train", "val"] and len({*map(len, answers.values())}) == 1:
+            return answers
+        reason: object = "must hold answers for each step"
+    except Exception as error:  # whatever numpy makes of a damaged file
+        reason = error
+    raise damaged(path, reason)
+
+
+def read_samples(path: Folder) -> dict[int, str]:
+    """The text of a samples.json at each step. Raises UserError if the file cannot be read."""
+    try:
+        return {sample["step"]: sample["text"] for sample in read_json(path, list)}
+    except (KeyError, TypeError) as error:
+        raise damaged(path, error) from None
+
+
+def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
+    """Some of the evaluations: the first after 0, and each at least `growth` times as late as the one before."""
+    steps: list[int] = []
+    for step in sorted(evaluation_steps(config))[1:]:
+        if not steps or step >= growth * steps[-1]:
+            steps.append(step)
+    return set(steps)
 
 
 def divergence(summary: dict[str, Any]) -> str | None:

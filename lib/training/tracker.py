@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lib.config import RunConfig
-from lib.objective import Row
+from lib.objective import Row, evaluation_steps
 from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.support.files import append, write_atomically, write_json
@@ -23,7 +23,7 @@ class ExperimentTracker:
     """
 
     def __init__(self, folder: Path, config: RunConfig, device: str, backends: Names = ()) -> None:
-        self.folder, self.columns = folder, files.columns(config)
+        self.config, self.folder, self.columns = config, folder, files.columns(config)
         self.rows: list[Row] = []
         self.clock = processes.Clock()
         self.backends = Backends(backends, folder, config, self.note)
@@ -41,12 +41,14 @@ class ExperimentTracker:
     def rewind(self, step: int, time_s: float) -> None:
         """Go back to a saved state: keep the rows up to `step`, and go on counting from `time_s`.
 
-        Raises UserError if the rows are missing or damaged.
+        Raises UserError if a file that grows with the run is missing or damaged.
         """
         path = self.folder / files.METRICS
         self.rows = [row for row in files.read_metrics(self.folder) if row["step"] <= step]
-        if not self.rows:
-            raise UserError(f"{path}: damaged or not there; delete the folder to begin the run again")
+        files.check_whole(path, [row["step"] for row in self.rows], evaluation_steps(self.config.train), step)
+        for name, read in ((files.ANSWERS, files.read_answers), (files.SAMPLES, files.read_samples)):
+            if (self.folder / name).exists():
+                read(self.folder / name)  # a damaged one is told of now, not hours later
         self.clock.counted = time_s
         write_atomically(path, files.line(self.columns) + "".join(map(self.line, self.rows)))
 
@@ -67,7 +69,7 @@ class ExperimentTracker:
     def keep_answers(self, step: int, answers: dict[str, np.ndarray]) -> None:
         """Add the answers to each split's sequences, (N,) int16, to answers.npz: arrays (steps, N), and `step`."""
         path = self.folder / files.ANSWERS
-        kept = files.read_answers(path.read_bytes()) if path.exists() else {}
+        kept = files.read_answers(path) if path.exists() else {}
         before = kept.get("step", np.empty(0, int)) < step  # a resumed run may come to this step again
         now = {"step": np.array(step)} | answers
         grown = {name: np.stack([*kept[name][before], row]) if kept else row[None] for name, row in now.items()}
@@ -78,9 +80,9 @@ class ExperimentTracker:
     def keep_sample(self, step: int, text: str) -> None:
         """Add a text that the network wrote at a step to samples.json."""
         path = self.folder / files.SAMPLES
-        kept = files.read_json(path, list) if path.exists() else []
-        before = [sample for sample in kept if sample["step"] < step]  # a resumed run may come to this step again
-        write_json(path, [*before, {"step": step, "text": text}])
+        kept = files.read_samples(path) if path.exists() else {}
+        before = {each: sample for each, sample in kept.items() if each < step}  # a resumed run may come here again
+        write_json(path, [{"step": each, "text": sample} for each, sample in (before | {step: text}).items()])
 
     def note(self, text: str) -> None:
         """A line in train.log, after the seconds trained so far."""

@@ -9,17 +9,17 @@ import torch
 
 from lib.config import RunConfig, TrainConfig
 from lib.data import Dataset
-from lib.language import networks
+from lib.language import corpora, networks
 from lib.language.chunks import CorpusObjective
 from lib.loop import Diverged, Loop
-from lib.objective import EVAL_TOKENS, Objective, Row, evaluating, evaluation_steps, steps_to_fit, steps_to_grok
+from lib.objective import EVAL_TOKENS, Objective, Row, evaluating, steps_to_fit, steps_to_grok
 from lib.optim import Optimizer
 from lib.sampling import sample
 from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.training import datasets, distributed, methods, prefixes, state, tracker, weights
 from lib.training.backends import Names, check_backends
-from lib.training.folder import SNAPSHOTS, WEIGHTS, at_chance, describe
+from lib.training.folder import ANSWERS_GROWTH, SNAPSHOTS, WEIGHTS, WEIGHTS_GROWTH, at_chance, describe, spaced_steps
 from lib.training.muon import StackedMuon
 
 Show = Callable[[Row], None]
@@ -64,7 +64,8 @@ class Trainer:
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)
         self.loop.clock = self.tracker.clock
-        self.answer_steps, self.weight_steps = (spaced_steps(config.train, growth) for growth in (1.5, 1.25))
+        self.answer_steps = spaced_steps(config.train, ANSWERS_GROWTH)
+        self.weight_steps = spaced_steps(config.train, WEIGHTS_GROWTH)
         self.show: Show = ignore
         self.stopped: Callable[[], bool] = lambda: False
         self.load_state()
@@ -174,9 +175,8 @@ class Trainer:
         saved = state.read(self.folder, mapped=distributed.size() > 1)
         if saved is None:
             return
-        if saved["text"] != self.data.facts.get("sha256"):
-            corpus = self.config.data.corpus
-            raise UserError(f"data.corpus = {corpus!r}: has changed since this run was begun; use --fresh")
+        if self.config.data.task == "corpus":
+            corpora.check_unchanged(self.config.data, saved["text"], "this run was begun")
         state.restore(self.folder, saved, self.model, self.optimizer)
         self.loop.step = saved["step"]
         self.loop.losses = [torch.tensor(loss, device=self.device) for loss in saved["losses"]]
@@ -199,15 +199,6 @@ def likeliest_tokens(objective: Objective, split: Any) -> torch.Tensor:
         parts = split.parts(EVAL_TOKENS)
         best = [objective.scored_logits(objective.network, part, "last")[0].argmax(-1) for part in parts]
     return torch.cat(best).to(torch.int16).cpu()
-
-
-def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
-    """Some of the evaluations: the first after 0, and each at least `growth` times as late as the one before."""
-    steps: list[int] = []
-    for step in sorted(evaluation_steps(config))[1:]:
-        if not steps or step >= growth * steps[-1]:
-            steps.append(step)
-    return set(steps)
 
 
 def train(

@@ -15,7 +15,7 @@ from lib.language.tokenizers import Tokenizer
 from lib.support.errors import UserError, shortened
 from lib.support.files import write_atomically
 from lib.training.distributed import gather, rank
-from lib.training.folder import CONFIG, WEIGHTS, read_config
+from lib.training.folder import CONFIG, WEIGHTS, damaged, read_config
 
 
 def save_weights(
@@ -55,7 +55,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
             about = (opened.metadata() or {}).get("run")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{file}: not a whole safetensors file ({error})") from None
+        raise damaged(file, f"not a whole safetensors file: {error}", "train its run again") from None
     try:
         about = json.loads(about or "")
         config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
@@ -65,7 +65,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     if beside.exists():
         check_same(beside, config)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise UserError(f"{file}: damaged: some weights are not finite numbers")
+        raise damaged(file, "some weights are not finite numbers", "train its run again")
     model = networks.make(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)

@@ -156,7 +156,7 @@ def test_what_the_schema_forbids_is_not_recorded(name: str, kept: Path) -> None:
 def test_a_damaged_file_is_named(text: str, kept: Path) -> None:
     kept.write_text(text)
     for use in (results.results, lambda: results.record("inside", RECORDED["inside"])):
-        with pytest.raises(UserError, match=r"results\.json: cannot be read \(.*; restore it"):
+        with pytest.raises(UserError, match=r"results\.json: damaged \(.*; restore it"):
             use()
     assert kept.read_text() == text
 

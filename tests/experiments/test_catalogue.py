@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from lib.analysis import cells as sweeps
 from lib.config import RunConfig
-from lib.experiments import ablation, arithmetic
+from lib.experiments import ablation, arithmetic, language
 from lib.experiments.ablation import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, MANY, SEEDS
 from lib.experiments.catalogue import EXPERIMENTS, LANGUAGE, ON_A_GPU, STORED
 from lib.experiments.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM
@@ -115,6 +115,11 @@ def test_gpt1_sizes(n_layers: int, total: int) -> None:
 def test_gpt2_sizes(preset: dict, millions: float) -> None:
     total, learnable = sizes(preset, VOCAB_GPT2)
     assert total == learnable and round(total / 1e6, 1) == millions
+
+
+def test_the_gpt2_that_is_to_be_like_gpt2_has_its_gelu_and_stored_runs_keep_theirs() -> None:
+    assert {run.model.activation for run in (*language.gpt2_medium(), *language.gpt2_large())} == {"gelu_tanh"}
+    assert {run.model.activation for run in (*language.gpt2_small(), *language.gpt2_challenges())} == {"gelu"}
 
 
 def median_of_trials(solved: list[int | None]) -> float:

@@ -248,13 +248,13 @@ def test_a_corpus_with_its_own_validation_split_takes_no_other(
 def test_a_changed_validation_file_is_named(tale: DataConfig, tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text(TALE)
     own = replace(tale, val_corpus=str(tmp_path / "val.txt"))
-    facts = corpora.load(own).facts
-    corpora.check_unchanged(own, facts)
+    since = (corpora.load(own).facts["sha256"], "a stored run was trained on it")
+    corpora.check_unchanged(own, *since)
     (tmp_path / "val.txt").write_text(TALE + "!")
     with pytest.raises(UserError, match=r"data\.val_corpus = .*val\.txt': has changed since .*; use --fresh"):
-        corpora.check_unchanged(own, facts)
+        corpora.check_unchanged(own, *since)
     (tmp_path / "val.txt").unlink()
-    corpora.check_unchanged(own, facts)  # as for a corpus that is gone
+    corpora.check_unchanged(own, *since)  # as for a corpus that is gone
 
 
 def load_elsewhere(config: DataConfig, **environment: str) -> subprocess.CompletedProcess[str]:

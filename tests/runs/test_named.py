@@ -68,9 +68,9 @@ def test_each_state_of_a_run_is_told(tmp_path: Path) -> None:
         Sampler({"one": folder})
     says(f"a folder of runs; name one of them, such as {folder}", path=folder.parent)
     (folder / SUMMARY).write_text("[]")
-    says(f"{folder / SUMMARY}: cannot be read (it holds no dict)")
+    says(f"{folder / SUMMARY}: damaged (must hold a dict)")
     (folder / CONFIG).write_text("{")
-    with pytest.raises(UserError, match=rf"{folder / CONFIG}: cannot be read"):
+    with pytest.raises(UserError, match=rf"{folder / CONFIG}: damaged"):
         named.load(folder)
 
 

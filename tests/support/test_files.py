@@ -3,10 +3,13 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from lib.support.errors import UserError
 from lib.support.files import append, new_folder, write_atomically
@@ -63,3 +66,22 @@ def test_a_folder_is_there_at_once_and_replaced_only_if_it_was_made_like_this(tm
     with pytest.raises(UserError, match="exists"), new_folder(path, replace=True):
         pass
     assert (path / "config.json").read_text() == "new"
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    code = f"""
+import os, pathlib, signal
+from lib.support.files import write_atomically
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(pathlib.Path({str(path)!r}), "half")
+"""
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    [half] = tmp_path.iterdir()
+    assert killed.returncode == -signal.SIGKILL and half.read_text() == "half"
+    of_a_living_one = half.with_name(half.name.replace(half.name.split(".")[-2], str(os.getppid())))
+    of_another_file = half.with_name(f"other_{half.name}")
+    for other in (of_a_living_one, of_another_file):
+        other.touch()
+    write_atomically(path, "whole")
+    assert {*tmp_path.iterdir()} == {path, of_a_living_one, of_another_file}

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor
 
 from lib.config import RunConfig
-from lib.language.networks import n_params
 from lib.objective import Row
 from lib.runs import stored
 from lib.training import distributed
@@ -22,7 +21,7 @@ def keep_half(config: RunConfig, folder: Path) -> None:
     trainer = Trainer(config, load_data(config), folder, shard=True)
 
     def share(tensors: Iterable[Tensor]) -> float:
-        return sum(x.to_local().numel() for x in tensors) / n_params(trainer.model)
+        return sum(x.to_local().numel() for x in tensors) / sum(x.numel() for x in tensors)
 
     seen = []
     trainer.model.blocks[0].feed_forward.up.register_forward_pre_hook(lambda up, _: seen.append(up.weight.dtype))
@@ -32,9 +31,9 @@ def keep_half(config: RunConfig, folder: Path) -> None:
     trainer.loop.evaluate()
     assert {str(dtype) for dtype in seen} == {f"torch.{config.train.precision}"}
     weights = list(trainer.model.parameters())
-    [adamw] = trainer.optimizer.parts
-    moments = [[adamw.state[w][name] for w in weights] for name in ("exp_avg", "exp_avg_sq")]
-    for kept in (weights, [w.grad for w in weights], *moments):
+    states = [state for part in trainer.optimizer.parts for state in part.state.values()]
+    moments = [x for state in states for name, x in state.items() if name != "step"]
+    for kept in (weights, [w.grad for w in weights], moments):
         assert 0.4 < share(kept) < 0.6
 
 
@@ -67,8 +66,7 @@ def train_stop_and_diverge(config: RunConfig, folder: Path, shard: bool) -> None
 
 if __name__ == "__main__":
     with distributed.group("cpu"):
-        for precision in ("bfloat16", "float32"):
-            changed = read_config(Path("sharded.json")).override({"train.precision": precision})
-            keep_half(changed, Path(f"{precision}-{distributed.rank()}"))
+        for name in ("adamw", "muon"):
+            keep_half(read_config(Path(f"{name}.json")), Path(f"{name}-{distributed.rank()}"))
         for shard in (False, True):
             train_stop_and_diverge(read_config(Path("dropout.json")), Path(f"shard-{shard}"), shard)

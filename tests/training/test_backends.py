@@ -4,11 +4,9 @@ import json
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,30 +38,13 @@ def scalars(folder: Path) -> dict[str, list]:
     return {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
 
 
-def records(path: Path) -> Iterator:
-    """The records of a .wandb file: a header of 7 bytes, then blocks in the log format of LevelDB."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    content, whole, at = path.read_bytes(), b"", 7
-    while at < len(content):
-        if 32768 - at % 32768 < 7:  # no room for a header: the rest of the block is padding
-            at += 32768 - at % 32768
-            continue
-        _, length, kind = struct.unpack_from("<IHB", content, at)
-        whole += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or a last part
-            yield Record.FromString(whole)
-            whole = b""
-
-
 def offline_files(folder: Path) -> list[Path]:
     return sorted((folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def history(path: Path) -> list[dict[str, float]]:
     """The rows of a .wandb file, as W&B would get them."""
-    rows = [record.history.item for record in records(path) if record.WhichOneof("record_type") == "history"]
+    rows = [record.history.item for record in backends.records(path) if record.HasField("history")]
     decoded = [{"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in row} for row in rows]
     return [{key: value for key, value in row.items() if key not in ("_runtime", "_timestamp")} for row in decoded]
 
@@ -108,56 +89,69 @@ def test_both_show_what_metrics_csv_holds_and_change_nothing(
     check_tensorboard(folder)
     [file] = offline_files(folder)
     assert history(file) == written(folder)
-    kept = {record.WhichOneof("record_type"): record for record in records(file)}
+    cut, whole = tmp_path / "cut.wandb", file.read_bytes()
+    for size in range(0, len(whole), 101):
+        cut.write_bytes(whole[:size])
+        assert history(cut) == written(folder)[: len(history(cut))], "the rows that are whole"
+    kept = {record.WhichOneof("record_type"): record for record in backends.records(file)}
     assert (kept["run"].run.project, kept["run"].run.run_id, kept["run"].run.run_group) == ("grokking", config.id, "x")
     settings = {item.key: json.loads(item.value_json) for item in kept["run"].run.config.update}
     assert settings.items() >= config.flat().items()
     assert kept["exit"].exit.exit_code == 0
-    axes = [record.metric.name for record in records(file) if record.WhichOneof("record_type") == "metric"]
+    axes = [record.metric.name for record in backends.records(file) if record.HasField("metric")]
     assert axes == ["time_s", "tokens"]
-    updates = [record.summary.update for record in records(file) if record.WhichOneof("record_type") == "summary"]
+    updates = [record.summary.update for record in backends.records(file)]  # none in other records
     summary = {item.key: json.loads(item.value_json) for update in updates for item in update}
     assert summary.items() >= json.loads((folder / "summary.json").read_text()).items()
 
 
-def test_a_run_that_is_stopped_and_killed_logs_each_step_once(tiny: RunConfig, tmp_path: Path) -> None:
-    class Killed(Exception):
-        pass
+KILLED = """
+import os, signal
+from pathlib import Path
+from lib.training.folder import read_config
+from lib.training.trainer import train
+def kill(row):
+    if row["step"] == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+train(read_config(Path("config.json")), Path(), show=kill, backends=("wandb", "tensorboard"))
+"""
 
+
+def test_a_run_that_is_stopped_and_killed_logs_each_step_once(tiny: RunConfig, tmp_path: Path) -> None:
     def stop(row: dict[str, float]) -> None:
         if row["step"] == 20:
             os.kill(os.getpid(), signal.SIGINT)
-
-    def kill(*_: object) -> None:
-        raise Killed
 
     with pytest.raises(Interrupted):
         train(tiny, tmp_path, show=stop, backends=BOTH)
     assert not services()
     [first] = offline_files(tmp_path)
-    [exit] = [record.exit.exit_code for record in records(first) if record.WhichOneof("record_type") == "exit"]
+    [exit] = [record.exit.exit_code for record in backends.records(first) if record.HasField("exit")]
     assert exit == 1  # not finished
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr("lib.training.trainer.Trainer.save_state", kill)  # after its row was logged
-        train(tiny, tmp_path, backends=BOTH)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    killed = subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path, env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert read_metrics(tmp_path)[-1]["step"] == 40
     train(tiny, tmp_path, backends=BOTH)
     check_tensorboard(tmp_path)
-    steps = [[row["_step"] for row in history(file)] for file in offline_files(tmp_path)]
-    assert steps == [[0, 10, 20], [30], [40, 50, 60]]
+    first, second, third = (history(file) for file in offline_files(tmp_path))
+    assert first + second + third == written(tmp_path), "whatever W&B had written of the second"
+    assert [row["_step"] for row in first] == [0, 10, 20]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_a_run_that_was_begun_without_is_shown_from_its_beginning(tiny: RunConfig, tmp_path: Path) -> None:
+def test_a_run_begun_without_or_begun_again_is_shown_from_its_beginning(tiny: RunConfig, tmp_path: Path) -> None:
     def stop(row: dict[str, float]) -> None:
         if row["step"] == 20:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
         train(tiny, tmp_path, show=stop)
-    train(tiny, tmp_path, backends=BOTH)
-    check_tensorboard(tmp_path)
-    [file] = offline_files(tmp_path)
-    assert history(file) == written(tmp_path)
+    for _ in ("the rest", "begun again"):
+        train(tiny, tmp_path, backends=BOTH)
+        check_tensorboard(tmp_path)
+        [file] = offline_files(tmp_path)
+        assert history(file) == written(tmp_path)
 
 
 class Broken(backends.TensorBoard):
@@ -234,7 +228,7 @@ def test_a_process_of_its_own_leaves_none_behind_even_if_it_diverges(
         run_all("x", [bad], root=tmp_path, backends=["wandb"])
     assert "wandb" not in capfd.readouterr().err
     [file] = offline_files(tmp_path / "x" / bad.id)
-    [exit] = [record.exit.exit_code for record in records(file) if record.WhichOneof("record_type") == "exit"]
+    [exit] = [record.exit.exit_code for record in backends.records(file) if record.HasField("exit")]
     assert exit == 0 and "failed" not in find("x", bad, tmp_path).log
     assert not services()
 

@@ -126,7 +126,7 @@ def test_a_run_that_is_trained_again_counts_as_unfinished(tiny: RunConfig, tmp_p
 def test_a_damaged_state_is_named(tiny: RunConfig, tmp_path: Path) -> None:
     Trainer(tiny, load_data(tiny), tmp_path).save_state()
     whole = torch.load(tmp_path / "state.pt")
-    with pytest.raises(UserError, match=r"metrics\.csv: damaged or not there; delete the folder"):
+    with pytest.raises(UserError, match=r"metrics\.csv: damaged \(step 0 is missing\); restore"):
         train(tiny, tmp_path)
     for content in (b"half a file", b""):
         (tmp_path / "state.pt").write_bytes(content)
@@ -181,3 +181,13 @@ def test_a_text_with_another_vocabulary_has_changed_too(story: RunConfig, tmp_pa
     Path(story.data.corpus).write_text(STORY_TEXT + "Ω\n")
     with pytest.raises(UserError, match=r"story\.txt.*has changed since.*use --fresh"):
         train(letters, tmp_path / "x")
+
+
+def test_of_two_texts_the_one_that_has_changed_is_named(story: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text(STORY_TEXT)
+    config = story.override({"data.val_corpus": str(tmp_path / "val.txt")})
+    with pytest.raises(Stop):
+        train(config, tmp_path / "x", show=stop_at(4))
+    (tmp_path / "val.txt").write_text(STORY_TEXT + "The end.\n")
+    with pytest.raises(UserError, match=r"^data\.val_corpus = '.*val\.txt': has changed since this run was begun; use"):
+        train(config, tmp_path / "x")

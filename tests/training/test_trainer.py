@@ -155,7 +155,7 @@ def test_folders_that_cannot_be_used(tiny: RunConfig, tmp_path: Path) -> None:
     whole = (tmp_path / "run" / "metrics.csv").read_text()
     for damaged in ("", whole[: len(whole) // 2], whole[:-1]):
         (tmp_path / "run" / "metrics.csv").write_text(damaged)
-        with pytest.raises(UserError, match="damaged; train the run again"):
+        with pytest.raises(UserError, match=r"metrics\.csv: damaged .*; restore it, or delete the folder"):
             Run(tmp_path / "run")
     with pytest.raises(UserError, match=r"no summary\.json"):
         Run(tmp_path / "nothing")
