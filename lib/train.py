@@ -8,12 +8,9 @@ from typing import Any
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
-from lib.runs.run import Run
-from lib.runs.stored import CHECKPOINTS, find, stored, train_all
+from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support.errors import Parser, UserError, one_line_errors, suggestion
-from lib.support.machine import check_device
 from lib.support.processes import STOP_SIGNALS, interrupt
-from lib.training import distributed
 
 
 def parser() -> Parser:
@@ -68,6 +65,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
+    # what follows imports torch, for which --help and --list need not wait
+    from lib.runs.stored import train_all
+    from lib.support.machine import check_device
+    from lib.training import distributed
+
     root = args["checkpoints"]
     plan = {each: changed(each, changes, root) for each in known[name]}
     options = {name: args[name] for name in ("fresh", "workers", "device", "shard")}

@@ -1,17 +1,25 @@
-"""A finished run, opened from its folder or from a sweep's archive."""
+"""A finished run, found by its config, and opened from its folder or from a sweep's archive.
+
+torch is imported when it is needed, so that a list of runs need not wait for it.
+"""
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.config import RunConfig
-from lib.language import networks, tokenizers
-from lib.objective import PATIENCE, SOLVED
+from lib.runs import archive
 from lib.support.errors import UserError
+from lib.support.files import ROOT
 from lib.training import folder as files
-from lib.training.weights import load_weights
+
+if TYPE_CHECKING:
+    from lib.language.networks import Network
+    from lib.language.tokenizers import Tokenizer
+
+CHECKPOINTS = ROOT / "checkpoints"
 
 
 class Run:
@@ -55,6 +63,8 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """What the report tells of the run: its summary, seed and delay, and how steady it is once it has grokked."""
+        from lib.objective import PATIENCE, SOLVED
+
         after = self.metrics["test_acc"][self.metrics["step"] >= (self.t_grok or np.inf)][PATIENCE:]
         steadiness = {
             "lowest_after_grok": after.min() if len(after) else None,
@@ -84,11 +94,35 @@ class Run:
         return dict(sorted(found.items()))
 
     @cached_property
-    def _loaded(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
+    def _loaded(self) -> "tuple[Network, Tokenizer, RunConfig]":
         if not isinstance(self.path, Path):
             raise UserError(f"{self.path}: an archived run keeps no weights; train it again with --checkpoints FOLDER")
+        from lib.training.weights import load_weights
+
         return load_weights(self.path)
 
-    def load(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
+    def load(self) -> "tuple[Network, Tokenizer, RunConfig]":
         """Model, tokenizer and config, from the stored weights. Raises UserError if the run keeps none."""
         return self._loaded
+
+
+def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
+    """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none.
+
+    A run in the archive that was begun again counts as none until it is finished.
+    """
+    folder = Path(root) / experiment / config.id
+    places: list[files.Folder] = [folder]
+    packed = archive.open_archive(folder.parent)
+    if packed is not None and not (folder / files.STATE).exists():
+        places.append(packed / config.id)
+    runs = (Run(place) for place in places if (place / files.SUMMARY).exists())
+    return next((run for run in runs if run.config == config), None)
+
+
+def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
+    """The finished run of `config`; raises UserError if there is none."""
+    run = find(experiment, config, root)
+    if run is None:
+        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; train it with python -m lib.train")
+    return run

@@ -6,13 +6,15 @@ import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.config import RunConfig
-from lib.objective import Row
 from lib.support.errors import UserError
+
+if TYPE_CHECKING:  # a list of runs is to come without waiting for torch
+    from lib.objective import Row
 
 Folder = Path | zipfile.Path  # on the disk, or in the archive of a sweep
 
@@ -48,7 +50,7 @@ def read_config(path: Path) -> RunConfig:
         raise UserError(f"{path}: {error}") from None
 
 
-def read_metrics(folder: Folder) -> list[Row]:
+def read_metrics(folder: Folder) -> "list[Row]":
     """The rows of a run's metrics.csv, without a last line that was cut off; none if the file is missing or damaged."""
     try:
         text = (folder / METRICS).read_text(encoding="utf-8")
@@ -70,7 +72,7 @@ def divergence(summary: dict[str, Any]) -> str | None:
     return None if step is None else summary.get("divergence", f"the loss of step {step} is not finite")
 
 
-def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None = None) -> bool:
+def at_chance(config: RunConfig, row: "Row", unigram_loss: dict[str, float] | None = None) -> bool:
     """Whether a network does no better on its own train split than guessing: it has learned nothing.
 
     Equations: less than three times a guess's accuracy, 1/p, and less than half. A corpus: no better than a unigram.
@@ -80,7 +82,7 @@ def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None
     return config.data.task == "arithmetic" and row["train_acc"] < min(0.5, 3 / config.data.p)
 
 
-def describe(row: Row) -> str:
+def describe(row: "Row") -> str:
     """A row of metrics in words."""
     parts = [f"step {int(row['step']):,}"]
     for split in ("train", "val", "test"):
