@@ -6,6 +6,7 @@ differ from their defaults, so that a field added later leaves the names of olde
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -161,6 +162,14 @@ class TrainConfig(Section):
     activation_checkpointing: bool = option(False, "transformer: compute each block twice instead of keeping it")
     whole_logits: bool = option(False, "corpus: hold the logits of all tokens at once instead of a chunk at a time")
     prompt: str = option("", "corpus: a text to continue at each evaluation, into samples.json; empty: none")
+
+    def evaluation_steps(self) -> set[int]:
+        """The steps after which to evaluate: 0, then `eval_every` apart, then growing by `eval_growth`; the last."""
+        steps, step = {self.max_steps}, 0
+        while step < self.max_steps:
+            steps.add(step)
+            step = max(step + self.eval_every, math.ceil(step * self.eval_growth))
+        return steps
 
     def check(self) -> None:
         for name in ("batch_size", "max_steps", "eval_every", "eval_growth", "go_on"):

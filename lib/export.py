@@ -11,9 +11,8 @@ from lib.language.exchange import LIBRARIES, Library
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.runs.named import load
-from lib.support.errors import Parser, UserError, one_line_errors, say
+from lib.support.errors import Parser, UserError, check_package, one_line_errors, say
 from lib.support.files import new_folder, write_json
-from lib.support.machine import check_package
 from lib.training.folder import CONFIG, WEIGHTS, damaged, read_json
 from lib.training.weights import save_weights
 

@@ -2,12 +2,7 @@
 
 import sys
 
-from lib.analysis.equations import describe_answer, parse_equation, random_equations
-from lib.language.bpe import Separated
-from lib.runs.named import load
-from lib.sampling import answer_probabilities, sample
 from lib.support.errors import Parser, UserError, one_line_errors
-from lib.support.machine import check_device
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -36,6 +31,13 @@ def parser() -> Parser:
 @one_line_errors
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse(argv)
+    # what follows imports torch, for which --help need not wait
+    from lib.analysis.equations import describe_answer, parse_equation, random_equations
+    from lib.language.bpe import Separated
+    from lib.runs.named import load
+    from lib.sampling import answer_probabilities, sample
+    from lib.support.machine import check_device
+
     check_device(args.device)
     if args.n is not None and args.n < 1:
         raise UserError(f"N = {args.n}: must be at least 1")

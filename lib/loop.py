@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lib.config import TrainConfig
 from lib.data import IGNORE, Batch, Dataset, batch_rows
-from lib.objective import Objective, Row, evaluation_steps, last_step
+from lib.objective import Objective, Row, last_step
 from lib.optim import Optimizer, total_norm
 from lib.support.processes import Clock
 
@@ -38,7 +38,7 @@ class Loop:
     ) -> None:
         self.objective, self.data, self.optimizer, self.config, self.seed = objective, data, optimizer, config, seed
         self.on_evaluation, self.on_step = on_evaluation, on_step
-        self.eval_steps = evaluation_steps(config)
+        self.eval_steps = config.evaluation_steps()
         self.step, self.last_step = 0, config.max_steps
         self.rows: list[Row] = []
         self.losses: list[Tensor] = []  # of the steps since the last evaluation, still on the device

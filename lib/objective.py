@@ -1,6 +1,5 @@
 """Loss and accuracy of a network on a task, when to evaluate them, and the milestones T_fit and T_grok."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -80,15 +79,6 @@ def evaluating(model: Network) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def evaluation_steps(config: TrainConfig) -> set[int]:
-    """The steps after which to evaluate: 0, then `eval_every` apart, then growing by `eval_growth`, and the last."""
-    steps, step = {config.max_steps}, 0
-    while step < config.max_steps:
-        steps.add(step)
-        step = max(step + config.eval_every, math.ceil(step * config.eval_growth))
-    return steps
 
 
 def first_crossing(steps: Numbers, accuracy: Numbers, level: float, patience: int = 1) -> int | None:

@@ -6,15 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lib import tasks
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
-from lib.runs.run import Run
-from lib.runs.stored import CHECKPOINTS, find, stored, train_all
+from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support.errors import Parser, UserError, one_line_errors, suggestion
-from lib.support.machine import check_device
 from lib.support.processes import STOP_SIGNALS, interrupt
-from lib.training import distributed
 from lib.training.folder import STATE
 
 
@@ -73,6 +69,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
+    # what follows imports torch, for which --help and --list need not wait
+    from lib.runs.stored import train_all
+    from lib.support.machine import check_device
+    from lib.training import distributed
+
     root = args["checkpoints"]
     plan = {each: changed(each, changes, root) for each in known[name]}
     options = {name: args[name] for name in ("fresh", "workers", "device", "shard")}
@@ -100,6 +101,8 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
 
     A schedule that ended with a preset's last step ends with the new one, unless its length is set, too.
     """
+    from lib.tasks import equations
+
     configs, told = [], []
     for base in EXPERIMENTS[experiment]():
         config = base.override(changes)
@@ -110,7 +113,7 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
         if changes and 0 < fall < last:
             told.append(f"the learning rate has fallen to {final:.0%} at optim.fall_steps = {fall} of {last} steps")
         data = config.data
-        if changes and data.sign == "o" and (n := data.p**2 - len(tasks.equations(data.operation, data.p))):
+        if changes and data.sign == "o" and (n := data.p**2 - len(equations(data.operation, data.p))):
             left_out = f"{n:,} of {data.p**2:,} pairs are left out: they have no answer modulo {data.p}"
             told.append(f"data.operation = {data.operation}: {left_out}")
         before = base.flat()

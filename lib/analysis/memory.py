@@ -48,8 +48,8 @@ def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
 
     Activations, weight casts and logits are those of one of the `accumulation` parts of a batch. The peak is less than
     the sum where gradients are made as activations go, and more where a backward pass needs logits two or three times.
-    In float32 and in chunks, the output weight's gradient is made with the loss, and counted in both. Scratch memory
-    inside a kernel is not counted, nor is the chunk in work.
+    In chunks, the output weight's gradient is made with the loss, and counted in both. Scratch memory inside a kernel
+    is not counted.
 
     Raises UserError if there is no window, or it exceeds the context.
     """

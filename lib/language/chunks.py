@@ -1,11 +1,14 @@
 """The objective of a corpus: the loss in chunks of tokens, so that no more than a chunk's logits are ever held."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
 from lib.config import ModelConfig
@@ -15,6 +18,9 @@ from lib.model import to_logits
 from lib.objective import EVAL_TOKENS, Objective, evaluating
 
 CHUNK_LOGITS = 2**24  # numbers at a time, where a vocabulary is large
+ROWS, BLOCK = 512, 1024  # of logits in a block, which fits into a processor's cache
+LOG_2 = math.log(2)
+SHORT = 128  # tokens
 
 
 class CorpusObjective(Objective):
@@ -40,19 +46,83 @@ class CorpusObjective(Objective):
 def chunked_loss(network: nn.Module, batch: Batch) -> Tensor:
     """The mean loss per token, which never holds the logits (tokens, V) of more than a chunk; nothing is padded.
 
-    Logits and loss are in float32, as whole logits are. Recent versions of torch have one function, which computes each
-    chunk's gradient along with its loss; older versions compute each chunk twice.
+    In float32 and on a GPU it is that of whole logits. In bfloat16 on a CPU the output layer's products are rounded as
+    all others are; probabilities, losses and their sums are in float32.
     """
-    features = network.features(network.states(batch.tokens)).flatten(0, 1)  # (B T, D)
-    weight, targets = network.output_weight, batch.targets.flatten()
-    with torch.autocast(features.device.type, enabled=False):
-        if network.config.output == "softmax" and hasattr(nn, "LinearCrossEntropyOptions"):
-            return F.linear_cross_entropy(features, weight, targets, options=nn.LinearCrossEntropyOptions())
+    device, targets = batch.tokens.device.type, batch.targets.flatten()
+    autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    rounded = device == "cpu" and autocast == torch.bfloat16
+    short = rounded and batch.width <= SHORT and not network.checkpointing
+    with short_attention() if short else nullcontext():
+        states = network.states(batch.tokens)
+    features, weight = network.features(states).flatten(0, 1), network.output_weight  # (B T, D), (V, D)
+    with torch.autocast(device, enabled=False):
+        if network.config.output == "softmax":
+            return LossInBlocks.apply(features, weight, targets, torch.bfloat16 if rounded else torch.float32)
         return checkpointed_loss(features, weight, targets, network.config)
 
 
+@contextmanager
+def short_attention() -> Iterator[None]:
+    """Attention by matrix products and a softmax: in bfloat16 on a CPU torch's fused kernel takes three times as long.
+
+    It keeps a T x T matrix per head, hence for short sequences only; and the blocks that activation checkpointing
+    computes again, outside of this context, would take the other way.
+    """
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # applies to CPUs as well
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+class LossInBlocks(torch.autograd.Function):
+    """Mean cross-entropy of the softmax of `features @ weight.T`, its gradient computed along with it.
+
+    The logits of ROWS tokens are made in blocks that fit into a processor's cache, and become exponentials there. The
+    sums over all blocks tell by what to multiply each block to make probabilities of it, and their products with
+    `weight` and `features` are the gradient. Powers of 2, because exp takes three times as long as exp2.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+        """features (N, D), weight (V, D), targets (N,); matrices are multiplied as `dtype` -> scalar."""
+        N, of_targets = len(features), weight[targets]
+        nll = -(features * of_targets).sum()
+        grad_features = of_targets.div_(-N)
+        grad_weight = torch.zeros_like(weight).index_add_(0, targets, features, alpha=-1 / N)
+        blocks, grad_blocks = weight.to(dtype).split(BLOCK), grad_weight.split(BLOCK)
+        for x, grad_x in zip(features.split(ROWS), grad_features.split(ROWS), strict=True):
+            to_base_2, x = (x / LOG_2).to(dtype), x.to(dtype)
+            exponentials, tops, sums = [], [], []
+            for block in blocks:
+                z = (to_base_2 @ block.T).float()
+                tops.append(z.amax(1, keepdim=True))
+                exponentials.append(z.sub_(tops[-1]).exp2_())
+                sums.append(z.sum(1, keepdim=True))
+            top = torch.cat(tops, 1)  # (rows, blocks)
+            highest = top.amax(1, keepdim=True)
+            shares = (top - highest).exp2_()
+            total = (shares * torch.cat(sums, 1)).sum(1, keepdim=True)
+            nll += LOG_2 * (total.log2() + highest).sum()
+            factors = (shares / (N * total)).split(1, 1)
+            for part, factor, block, grad_block in zip(exponentials, factors, blocks, grad_blocks, strict=True):
+                p = part.mul_(factor).to(dtype)
+                grad_x += p @ block
+                grad_block += p.T @ x
+        ctx.save_for_backward(grad_features, grad_weight)
+        return nll / N
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        grad_features, grad_weight = ctx.saved_tensors
+        return grad_features.mul_(grad), grad_weight.mul_(grad), None, None
+
+
 def checkpointed_loss(features: Tensor, weight: Tensor, targets: Tensor, config: ModelConfig) -> Tensor:
-    """`chunked_loss` for any version of torch and any output; each chunk's logits are computed twice."""
+    """`chunked_loss` for any output; each chunk's logits are computed twice."""
 
     def loss(part: Tensor, of_part: Tensor) -> Tensor:
         logits = to_logits(F.linear(part, weight), config)

@@ -18,6 +18,8 @@ class LSTM(nn.Module):
     sequence begins with a state of zeros.
     """
 
+    checkpointing = False  # of blocks, which it does not have
+
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config

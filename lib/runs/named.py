@@ -3,28 +3,31 @@
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS
-from lib.language.networks import Network
-from lib.language.tokenizers import Tokenizer
 from lib.runs.archive import archive_of, open_archive
 from lib.support.errors import UserError
 from lib.support.files import ROOT, in_use
 from lib.training import folder as files
-from lib.training import state
 from lib.training.folder import Folder
-from lib.training.weights import load_weights
+
+if TYPE_CHECKING:
+    from lib.language.networks import Network
+    from lib.language.tokenizers import Tokenizer
 
 CHECKPOINTS = ROOT / "checkpoints"
 FOLDER = Path("FOLDER")  # stands for one of the user's choice
 
 
-def load(path: str | Folder, device: str = "cpu") -> tuple[Network, Tokenizer, RunConfig]:
+def load(path: str | Folder, device: str = "cpu") -> "tuple[Network, Tokenizer, RunConfig]":
     """`load_weights`, but where there are none the UserError tells what the path names, and what to do about it."""
     place = locate(path)
     file = place / files.WEIGHTS if place.is_dir() else place
     if isinstance(file, Path) and file.is_file():
+        from lib.training.weights import load_weights
+
         return load_weights(file, device)
     raise UserError(f"{path}: {told(place)}")
 
@@ -79,6 +82,8 @@ def told_of_run(run: Folder) -> str:
     if in_use(run):
         step = max((int(row["step"]) for row in files.read_metrics(run)), default=0)
         return f"a run that is being trained, at step {step:,} {last} or later; its weights come at the end"
+    from lib.training import state
+
     saved, again = state.read(run, mapped=True), command(experiment, root, config)
     if saved is None:
         return f"a run that was begun, and of which nothing is saved; to train it: {again}"

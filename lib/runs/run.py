@@ -1,17 +1,24 @@
-"""A finished run, opened from its folder or from a sweep's archive."""
+"""A finished run, found by its config, and opened from its folder or from a sweep's archive.
+
+torch is imported when it is needed, so that a list of runs need not wait for it.
+"""
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.config import RunConfig
-from lib.language import networks, tokenizers
-from lib.objective import PATIENCE, SOLVED, evaluation_steps
-from lib.runs import named
+from lib.runs import archive, named
 from lib.support.errors import UserError
 from lib.training import folder as files
+
+if TYPE_CHECKING:
+    from lib.language.networks import Network
+    from lib.language.tokenizers import Tokenizer
+
+CHECKPOINTS = named.CHECKPOINTS
 
 
 class Run:
@@ -28,7 +35,7 @@ class Run:
         self.t_grok: int | None = self.summary["t_grok"]
         self.diverged_at: int | None = self.summary.get("diverged_at")
         rows, end = files.read_metrics(path), self.summary["steps"]  # evaluated there, too, unless it has diverged
-        wanted = evaluation_steps(self.config.train) | {end}
+        wanted = self.config.train.evaluation_steps() | {end}
         files.check_whole(path / files.METRICS, [r["step"] for r in rows], wanted, end - (self.diverged_at is not None))
         self.divergence = files.divergence(self.summary)  # step, learning rate and gradient norm in words, or None
         self.at_chance = files.at_chance(self.config, rows[-1], self.summary.get("unigram_loss"))
@@ -49,6 +56,8 @@ class Run:
 
     def results(self) -> dict[str, Any]:
         """What the report tells of the run: its summary, seed and delay, and how steady it is once it has grokked."""
+        from lib.objective import PATIENCE, SOLVED
+
         after = self.metrics["test_acc"][self.metrics["step"] >= (self.t_grok or np.inf)][PATIENCE:]
         steadiness = {
             "lowest_after_grok": after.min() if len(after) else None,
@@ -91,9 +100,32 @@ class Run:
         return UserError(f"{self.path}: keeps no {what}; to train it with --{option}={value}: {again}")
 
     @cached_property
-    def _loaded(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
+    def _loaded(self) -> "tuple[Network, Tokenizer, RunConfig]":
         return named.load(self.path)
 
-    def load(self) -> tuple[networks.Network, tokenizers.Tokenizer, RunConfig]:
+    def load(self) -> "tuple[Network, Tokenizer, RunConfig]":
         """Model, tokenizer and config, from the stored weights. Raises UserError if the run keeps none."""
         return self._loaded
+
+
+def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
+    """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none.
+
+    A run in the archive that was begun again counts as none until it is finished.
+    """
+    folder = Path(root) / experiment / config.id
+    places: list[files.Folder] = [folder]
+    packed = archive.open_archive(archive.archive_of(folder.parent))
+    if packed is not None and not (folder / files.STATE).exists():
+        places.append(packed / config.id)
+    runs = (Run(place) for place in places if (place / files.SUMMARY).exists())
+    return next((run for run in runs if run.config == config), None)
+
+
+def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
+    """The finished run of `config`; raises UserError if there is none."""
+    run = find(experiment, config, root)
+    if run is None:
+        how = named.command(experiment, Path(root).absolute(), config)
+        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; to train it: {how}")
+    return run

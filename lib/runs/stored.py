@@ -9,41 +9,17 @@ from typing import Any
 from lib.config import RunConfig
 from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
-from lib.runs import archive, named
+from lib.runs import archive
 from lib.runs.pool import Pool, empty
-from lib.runs.run import Run
+from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.training import datasets, distributed, weights
 from lib.training.backends import Names, check_backends
-from lib.training.folder import STATE, SUMMARY, Folder, describe
+from lib.training.folder import describe
 from lib.training.trainer import ignore, train
 
-CHECKPOINTS = named.CHECKPOINTS
 SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
-
-
-def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | None:
-    """The finished run of `config`, from its folder or from the archive `<experiment>.zip`; None if there is none.
-
-    A run in the archive that was begun again counts as none until it is finished.
-    """
-    folder = Path(root) / experiment / config.id
-    places: list[Folder] = [folder]
-    packed = archive.open_archive(archive.archive_of(folder.parent))
-    if packed is not None and not (folder / STATE).exists():
-        places.append(packed / config.id)
-    runs = (Run(place) for place in places if (place / SUMMARY).exists())
-    return next((run for run in runs if run.config == config), None)
-
-
-def stored(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run:
-    """The finished run of `config`; raises UserError if there is none."""
-    run = find(experiment, config, root)
-    if run is None:
-        how = named.command(experiment, Path(root).absolute(), config)
-        raise UserError(f"{Path(root) / experiment / config.id}: not a finished run; to train it: {how}")
-    return run
 
 
 def run_all(experiment: str, configs: Iterable[RunConfig], **options: Any) -> list[Run]:

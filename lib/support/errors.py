@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
+from importlib.util import find_spec
 from typing import Any, NoReturn
 
 
@@ -28,6 +29,13 @@ def shortened(value: object) -> str:
     if isinstance(value, str) and len(value) > 60:
         return f"{value[:60]!r}… ({len(value):,} characters)"
     return repr(value)
+
+
+def check_package(asked: str, name: str) -> None:
+    """Raises UserError, naming what was asked for, if it needs a package that is not installed."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:  # none, or a mere folder of that name, as W&B makes them
+        raise UserError(f"{asked}: needs the package {name}; install it with: pip install {name}")
 
 
 def say(line: str) -> None:

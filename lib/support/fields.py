@@ -2,11 +2,15 @@
 
 import math
 import typing
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Self
 
 from lib.support.errors import UserError, shortened, suggestion
+
+type_hints: Callable[[type], dict[str, Any]] = cache(typing.get_type_hints)
 
 
 def option(default: Any, help: str) -> Any:
@@ -44,10 +48,11 @@ class Section:
     """Base of the four sections of a config: checks the type of each field, then what `check` demands."""
 
     def __post_init__(self) -> None:
-        kinds = typing.get_type_hints(type(self))
+        kinds = type_hints(type(self))
         for f in fields(self):
-            value = coerce(f"{self.section()}.{f.name}", getattr(self, f.name), kinds[f.name])
-            object.__setattr__(self, f.name, value)
+            value = getattr(self, f.name)
+            if value != f.default or type(value) is not type(f.default):
+                object.__setattr__(self, f.name, coerce(f"{self.section()}.{f.name}", value, kinds[f.name]))
         self.check()
 
     @classmethod
@@ -69,7 +74,7 @@ class Nested:
         for f in fields(self):
             value = getattr(self, f.name)
             if not is_dataclass(f.default):
-                object.__setattr__(self, f.name, coerce(f.name, value, typing.get_type_hints(type(self))[f.name]))
+                object.__setattr__(self, f.name, coerce(f.name, value, type_hints(type(self))[f.name]))
             elif not isinstance(value, type(f.default)):
                 raise UserError(f"{f.name} = {value!r}: must be a {type(f.default).__name__}")
 
@@ -101,7 +106,7 @@ class Nested:
         return replace(self, **{name: replace(getattr(self, name), **part) for name, part in parts.items()}, **top)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: dict(vars(value)) if is_dataclass(value) else value for name, value in vars(self).items()}
 
     @classmethod
     def from_dict(cls, stored: Any) -> Self:

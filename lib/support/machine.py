@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +52,6 @@ def processor() -> str:
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def check_package(asked: str, name: str) -> None:
-    """Raises UserError, naming what was asked for, if it needs a package that is not installed."""
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:  # none, or a mere folder of that name, as W&B makes them
-        raise UserError(f"{asked}: needs the package {name}; install it with: pip install {name}")
 
 
 def check_device(device: str) -> None:

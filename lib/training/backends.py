@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config import RunConfig
-from lib.support.errors import UserError, suggestion
-from lib.support.machine import check_package
+from lib.support.errors import UserError, check_package, suggestion
 
 PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder

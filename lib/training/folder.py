@@ -6,13 +6,15 @@ import json
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.config import RunConfig, TrainConfig
-from lib.objective import Row, evaluation_steps
 from lib.support.errors import UserError
+
+if TYPE_CHECKING:  # a list of runs is to come without waiting for torch
+    from lib.objective import Row
 
 Folder = Path | zipfile.Path  # on the disk, or in the archive of a sweep
 
@@ -72,7 +74,7 @@ def read_config(path: Folder) -> RunConfig:
         raise damaged(path, error) from None
 
 
-def read_metrics(folder: Folder) -> list[Row]:
+def read_metrics(folder: Folder) -> "list[Row]":
     """The rows of a run's metrics.csv, without a last line that was cut off; none if the file is missing or damaged."""
     known = COLUMNS + OF_A_CORPUS
     try:
@@ -119,7 +121,7 @@ def read_samples(path: Folder) -> dict[int, str]:
 def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
     """Some of the evaluations: the first after 0, and each at least `growth` times as late as the one before."""
     steps: list[int] = []
-    for step in sorted(evaluation_steps(config))[1:]:
+    for step in sorted(config.evaluation_steps())[1:]:
         if not steps or step >= growth * steps[-1]:
             steps.append(step)
     return set(steps)
@@ -131,7 +133,7 @@ def divergence(summary: dict[str, Any]) -> str | None:
     return None if step is None else summary.get("divergence", f"the loss of step {step} is not finite")
 
 
-def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None = None) -> bool:
+def at_chance(config: RunConfig, row: "Row", unigram_loss: dict[str, float] | None = None) -> bool:
     """Whether a network does no better on its own train split than guessing: it has learned nothing.
 
     Equations: less than three times a guess's accuracy, 1/p, and less than half. A corpus: no better than a unigram.
@@ -141,7 +143,7 @@ def at_chance(config: RunConfig, row: Row, unigram_loss: dict[str, float] | None
     return config.data.task == "arithmetic" and row["train_acc"] < min(0.5, 3 / config.data.p)
 
 
-def describe(row: Row) -> str:
+def describe(row: "Row") -> str:
     """A row of metrics in words."""
     parts = [f"step {int(row['step']):,}"]
     for split in ("train", "val", "test"):

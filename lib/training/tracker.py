@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lib.config import RunConfig
-from lib.objective import Row, evaluation_steps
+from lib.objective import Row
 from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.support.files import append, write_atomically, write_json
@@ -45,7 +45,7 @@ class ExperimentTracker:
         """
         path = self.folder / files.METRICS
         self.rows = [row for row in files.read_metrics(self.folder) if row["step"] <= step]
-        files.check_whole(path, [row["step"] for row in self.rows], evaluation_steps(self.config.train), step)
+        files.check_whole(path, [row["step"] for row in self.rows], self.config.train.evaluation_steps(), step)
         for name, read in ((files.ANSWERS, files.read_answers), (files.SAMPLES, files.read_samples)):
             if (self.folder / name).exists():
                 read(self.folder / name)  # a damaged one is told of now, not hours later

@@ -20,7 +20,7 @@ from lib.language.exchange import LIBRARIES, enter, leave
 from lib.language.gpt1 import GPT1Tokenizer
 from lib.language.tokenizers import BytePairTokenizer, IdTokenizer, from_files
 from lib.model import Transformer
-from lib.support import machine
+from lib.support import errors
 from lib.support.errors import UserError
 from lib.training.weights import load_weights, save_weights
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, memorized: Path, capsys: p
 def test_without_the_package_one_line_says_what_to_install(
     memorized: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(machine, "find_spec", lambda _: None)
+    monkeypatch.setattr(errors, "find_spec", lambda _: None)
     assert export.main([str(memorized), "--to", "transformer_lens"]) == 1
     words = "needs the package transformer_lens; install it with: pip install transformer_lens"
     assert capsys.readouterr().err == f"error: --to transformer_lens: {words}\n"

@@ -50,7 +50,7 @@ def test_all_leaves_out_the_slow_ones_and_the_trials(main, monkeypatch, tmp_path
         asked.update(plan=plan, **options)
         raise UserError("enough")
 
-    monkeypatch.setattr(command_line, "train_all", note)
+    monkeypatch.setattr("lib.runs.stored.train_all", note)
     assert main("all", "--fresh", "--checkpoints", tmp_path) == 1
     assert asked["plan"] == {name: STORED[name]() for name in HOMEWORK} and "recipe" in asked["plan"]
     assert not {"grokking_slow", "ablation_two_layers", "recipe_tuning"} & set(asked["plan"])
@@ -72,6 +72,13 @@ def test_the_list_goes_on_after_a_damaged_run(tmp_path: Path, capsys: pytest.Cap
     command_line.show_experiments(tmp_path)
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == len(EXPERIMENTS) and "damaged" in listed[0] and "0/1 stored" in listed[1]
+
+
+@pytest.mark.parametrize("call", ["lib.train --help", "lib.train --list", "lib.inference --help"])
+def test_help_and_list_need_not_wait_for_torch(call: str) -> None:
+    program = "import runpy, sys; sys.modules['torch'] = None; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
+    said = subprocess.run([sys.executable, "-c", program, *call.split()], cwd=ROOT, capture_output=True, check=False)
+    assert said.returncode == 0 and said.stdout, said.stderr
 
 
 @pytest.mark.slow(2)

@@ -6,7 +6,7 @@ from conftest import VOCAB, build
 
 from lib.config import RunConfig
 from lib.data import IGNORE, collate
-from lib.objective import evaluation_steps, scored_logits, steps_to_fit, steps_to_grok
+from lib.objective import scored_logits, steps_to_fit, steps_to_grok
 
 
 def test_unscored_targets_have_no_gradient() -> None:
@@ -20,7 +20,7 @@ def test_unscored_targets_have_no_gradient() -> None:
 
 
 def test_evaluations_are_log_spaced(tiny: RunConfig) -> None:
-    steps = sorted(evaluation_steps(tiny.override({"train.max_steps": 1000, "train.eval_growth": 1.1}).train))
+    steps = sorted(tiny.override({"train.max_steps": 1000, "train.eval_growth": 1.1}).train.evaluation_steps())
     assert steps[:3] == [0, 10, 20] and steps[-1] == 1000
     gaps = np.diff(steps[:-1])
     assert (gaps >= 10).all() and (np.diff(gaps) >= 0).all() and gaps[-1] > 50

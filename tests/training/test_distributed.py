@@ -65,7 +65,8 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
         one, two = Run(alone), Run(folder)
         assert two.samples.keys() == one.samples.keys() and two.summary.keys() == one.summary.keys()
         for column in set(one.metrics) - {"time_s"}:
-            assert two.metrics[column] == pytest.approx(one.metrics[column], rel=1e-6, nan_ok=True), column
+            # sums in another order, which Adam amplifies
+            assert two.metrics[column] == pytest.approx(one.metrics[column], rel=3e-6, nan_ok=True), column
     assert weights(stored) == weights(tmp_path / "alone" / stored.name)
 
 
