@@ -59,7 +59,8 @@ class Trainer:
         self.model.checkpointing = config.train.activation_checkpointing
         self.objective = make_objective(self.model, self.data, config.train)
         shared = distributed.parallelise(self.objective, device, shard)
-        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim), StackedMuon)
+        muon = torch.optim.Muon if shard else StackedMuon  # whole in each process: one matrix at a time, not all
+        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim), muon)
         self.tracker = tracker.ExperimentTracker(folder, config, device, backends)
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)
