@@ -63,5 +63,6 @@ def test_the_first_reading_stays_an_hour_long() -> None:
 
 
 def test_the_library_stays_within_its_size() -> None:
-    rooms, mended = 7264, 240  # lines when the rooms were made, at most; since then, for faults that were mended
-    assert n_lines(*(ROOT / "lib").rglob("*.py")) <= rooms + mended
+    """A room grows by what is asked of it, and says by how much."""
+    rooms = {"when the rooms were made": 7264, "faults": 710, "out and in": 432, "rules and splits": 465, "speed": 150}
+    assert n_lines(*(ROOT / "lib").rglob("*.py")) <= sum(rooms.values())
