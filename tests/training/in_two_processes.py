@@ -66,6 +66,7 @@ def train_stop_and_diverge(config: RunConfig, folder: Path, shard: bool) -> None
 
 if __name__ == "__main__":
     with distributed.group("cpu"):
+        train(read_config(Path("momentum.json")), Path("momentum"))
         for name in ("adamw", "muon"):
             keep_half(read_config(Path(f"{name}.json")), Path(f"{name}-{distributed.rank()}"))
         for shard in (False, True):

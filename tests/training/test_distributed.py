@@ -34,17 +34,9 @@ ADAMW = {"optim.name": "adamw", "optim.lr": 1e-3, "data.vocab_size": 301}  # an 
 
 
 @pytest.mark.slow(15)
-@pytest.mark.parametrize(
-    ("changes", "ways"),
-    [
-        ({"optim.name": "momentum", "optim.lr": 0.1}, []),
-        (ADAMW | {"model.tied": False, "train.activation_checkpointing": True}, ["--shard"]),
-    ],
-    ids=["each with all weights", "each with a part, and computing blocks twice"],
-)
-def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
-    changes: dict[str, object], ways: list[str], story: RunConfig, tmp_path: Path
-) -> None:
+def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(story: RunConfig, tmp_path: Path) -> None:
+    """By the command, each process with a shard of the weights, and computing blocks twice."""
+    changes = ADAMW | {"model.tied": False, "train.activation_checkpointing": True}
     base = story.override(changes | {"train.accumulation": 2, "train.prompt": "the cat"})
     configs = [base.override({"seed": seed}) for seed in range(3)]  # as add_sub_adam's, once all else is overridden
     for config in configs:
@@ -55,19 +47,22 @@ def test_two_processes_train_what_one_trains_and_go_on_where_one_stopped(
         train(configs[1], begun, show=stop_at(4))
     shutil.copytree(tmp_path / "alone" / stored.name, stored)
     options = [f"--{name}={value}" for name, value in base.flat().items() if name != "seed"]
-    two_processes(tmp_path, "-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, *ways)
+    two_processes(tmp_path, "-m", "lib.train", "add_sub_adam", "--checkpoints", place.parent, *options, "--shard")
     assert sorted(place.iterdir()) == sorted([fresh, begun, stored])
     assert "resumed at step 4" in Run(begun).log and "resumed" not in Run(fresh).log
-    assert f"2 processes, each with {'a shard' if ways else 'all'} of the weights" in Run(fresh).log
+    assert "2 processes, each with a shard of the weights" in Run(fresh).log
     for folder in (fresh, begun, stored):
         alone = tmp_path / "alone" / folder.name
         assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
-        one, two = Run(alone), Run(folder)
-        assert two.samples.keys() == one.samples.keys() and two.summary.keys() == one.summary.keys()
-        for column in set(one.metrics) - {"time_s"}:
-            # sums in another order, which Adam amplifies
-            assert two.metrics[column] == pytest.approx(one.metrics[column], rel=3e-6, nan_ok=True), column
+        agree(Run(alone), Run(folder))
     assert weights(stored) == weights(tmp_path / "alone" / stored.name)
+
+
+def agree(one: Run, two: Run) -> None:
+    assert two.samples.keys() == one.samples.keys() and two.summary.keys() == one.summary.keys()
+    for column in set(one.metrics) - {"time_s"}:
+        # sums in another order, which Adam amplifies
+        assert two.metrics[column] == pytest.approx(one.metrics[column], rel=3e-6, nan_ok=True), column
 
 
 # Muon's own products are in bfloat16; if each process orthogonalised its shards apart, losses would differ by 1e-4
@@ -85,10 +80,20 @@ def done_in_two_processes(made_once: MadeOnce) -> Path:
         base = story_in(folder)
         for name, (changes, _) in SHARDED.items():
             write_json(folder / f"{name}.json", base.override(changes | {"train.prompt": "the cat"}).to_dict())
+        momentum = {"optim.name": "momentum", "optim.lr": 0.1, "train.accumulation": 2, "train.prompt": "the cat"}
+        write_json(folder / "momentum.json", base.override(momentum).to_dict())
         write_json(folder / "dropout.json", base.override({"model.dropout": 0.2}).to_dict())
         two_processes(folder, Path(__file__).with_name("in_two_processes.py"))
 
     return made_once("two_processes", fill)
+
+
+@pytest.mark.slow(1)
+def test_two_processes_each_with_all_weights_train_what_one_trains(tmp_path: Path, done_in_two_processes: Path) -> None:
+    two = Run(done_in_two_processes / "momentum")
+    train(two.config, tmp_path / "alone")
+    assert "2 processes, each with all of the weights" in two.log
+    agree(Run(tmp_path / "alone"), two)
 
 
 @pytest.mark.slow(25)
