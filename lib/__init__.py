@@ -5,5 +5,6 @@ model (skip cache.py at first), optim, objective, loop (what one step does); sam
 import each other, numpy, torch, jaxtyping, and lib.support.
 
 The rooms, later: training (one run and its folder), language (notebooks 07 to 09), experiments (named lists of
-configs), runs (many runs), analysis, figures. The commands: train, inference, report, notebooks.
+configs), runs (many runs), analysis, figures. The commands: train, inference, export, report,
+notebooks.
 """

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
 from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support.errors import Parser, UserError, one_line_errors, suggestion
+from lib.support.expressions import SIGNS
 from lib.support.processes import STOP_SIGNALS, interrupt
-from lib.training.folder import STATE
+from lib.training.folder import CONFIG, STATE, read_config
 
 
 def parser() -> Parser:
@@ -96,14 +98,16 @@ def result(run: Run) -> str:
     return f"t_fit {run.t_fit}  t_grok {run.t_grok}{nothing}"
 
 
+LENGTH = ("train.max_steps", "optim.fall_steps")
+
+
 def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunConfig]:
     """The configs of an experiment with the changes that the command line asks for, and what they entail in words.
 
     A schedule that ended with a preset's last step ends with the new one, unless its length is set, too.
     """
-    from lib.tasks import equations
-
     configs, told = [], []
+    there = {but_for_length(read_config(path)) for path in (root / experiment).glob(f"*/{CONFIG}") if changes}
     for base in EXPERIMENTS[experiment]():
         config = base.override(changes)
         if base.optim.fall_steps == base.train.max_steps != config.train.max_steps:
@@ -112,17 +116,30 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
         fall, last, final = config.optim.fall_steps, config.train.max_steps, config.optim.final_lr
         if changes and 0 < fall < last:
             told.append(f"the learning rate has fallen to {final:.0%} at optim.fall_steps = {fall} of {last} steps")
-        data = config.data
-        if changes and data.sign == "o" and (n := data.p**2 - len(equations(data.operation, data.p))):
-            left_out = f"{n:,} of {data.p**2:,} pairs are left out: they have no answer modulo {data.p}"
-            told.append(f"data.operation = {data.operation}: {left_out}")
-        before = base.flat()
-        differ = {name for name, value in config.flat().items() if value != before[name]}
-        if differ and differ <= {"train.max_steps", "optim.fall_steps"} and find(experiment, base, root) is not None:
-            told.append("stored runs end at another train.max_steps and keep no state: these begin at step 0")
+        if changes and (n := without_answer(config.data.operation, config.data.p)):
+            left_out = f"{n:,} of {config.data.p**2:,} pairs are left out: they have no answer modulo {config.data.p}"
+            told.append(f"data.operation = {config.data.operation}: {left_out}")
+        if changes and config != base and find(experiment, base, root) is not None:  # in an archive, perhaps
+            there.add(but_for_length(base))
+        begun = (root / experiment / config.id / CONFIG).exists() or find(experiment, config, root) is not None
+        if but_for_length(config) in there and not begun:
+            told.append("runs of another train.max_steps are there, and are not lengthened: these begin at step 0")
     for line in dict.fromkeys(told):
         print(f"{experiment}: {line}", file=sys.stderr)
     return configs
+
+
+def but_for_length(config: RunConfig) -> frozenset[tuple[str, Any]]:
+    """A config's fields, without those that tell how long the run is."""
+    return frozenset((name, value) for name, value in config.flat().items() if name not in LENGTH)
+
+
+@cache
+def without_answer(operation: str, p: int) -> int:
+    """How many pairs an expression leaves out, because it divides by what has no inverse modulo p."""
+    from lib.tasks import equations
+
+    return 0 if operation in SIGNS else p**2 - len(equations(operation, p))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Sampler(Panel):
         self.paths = {name: Path(path) for name, path in checkpoints.items()}
         self.checkpoint = widgets.Dropdown(options=list(self.paths), description="network")
         self.a, self.b = (widgets.IntText(value, layout={"width": "80px"}) for value in (13, 5))
-        self.operation = widgets.Dropdown(layout={"width": "50px"})
+        self.operation = widgets.Dropdown()
         self.prompt = widgets.Text(description="or type", continuous_update=False)
         whole = {"description_width": "initial"}
         self.temperature = widgets.FloatText(1.0, description="temperature", style=whole)
@@ -84,8 +84,9 @@ class Sampler(Panel):
         asked = widgets.HBox([self.prompt, self.button])
         super().__init__([self.checkpoint, self.equation, asked, self.options])
         data = {name: load(path)[2].data for name, path in self.paths.items()}
-        self.operations = {name: each.sign for name, each in data.items() if each.task == "arithmetic"}
+        self.operations = {name: each.operation for name, each in data.items() if each.task == "arithmetic"}
         self.operation.options = list(dict.fromkeys(self.operations.values()))
+        self.operation.layout.width = f"{40 + 10 * max(map(len, self.operation.options), default=1)}px"
         self.checkpoint.observe(lambda _: self.change_network(), "value")
         self.operation.observe(lambda _: self.change_operation(), "value")
         for number in (self.a, self.b):
@@ -121,7 +122,8 @@ class Sampler(Panel):
     def compose(self) -> None:
         """Make the prompt of the numbers, and ask it if it is another."""
         if not self.following:
-            self.prompt.value = f"{self.a.value}{self.operation.value}{self.b.value}="
+            sign = load(self.paths[self.checkpoint.value])[2].data.sign
+            self.prompt.value = f"{self.a.value}{sign}{self.b.value}="
 
     def ask(self) -> None:
         model, tokenizer, config = load(self.paths[self.checkpoint.value])

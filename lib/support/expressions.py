@@ -8,6 +8,7 @@ import ast
 import itertools
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, reduce
 from typing import Any
@@ -74,8 +75,10 @@ def parse(text: str) -> ast.expr:
     if len(text) > LONGEST:
         raise Refused(f"it has {len(text):,} characters, and {LONGEST} are enough")
     try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # such as "1if": what Python will refuse one day
+            return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, SyntaxWarning, DeprecationWarning, ValueError, RecursionError, MemoryError):
         raise Refused("it cannot be read") from None
 
 

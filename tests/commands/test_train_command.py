@@ -95,6 +95,8 @@ def test_a_reader_may_leave_early() -> None:
         ([], ["experiment (none)", "must be one of"]),
         (["grokking", "--optim.lrr", 1], ["--optim.lrr", "did you mean --optim.lr?"]),
         (["grokking", "--lr", 1], ["--lr", "no such option"]),
+        (["grokking", "--seed", 5001, 5002], ["5002: one word too many"]),
+        (["recipe", "--optim.schedule", "constant"], ["optim.fall_steps = 0 and optim.final_lr = 0, now 400 and 0.02"]),
         (["grokking", "--optim.lr", "fast"], ["optim.lr = 'fast'", "a finite number"]),
         (["grokking", "--data.operation", "*"], ["data.operation = '*'", "+, -, /"]),
         (["grokking", "--data.p", 98], ["data.p = 98", "prime"]),

@@ -59,6 +59,16 @@ def test_asking_by_numbers_and_by_typing(trained: dict[str, Path]) -> None:
     assert (sampler.a.value, sampler.b.value) == (12, 5)
 
 
+def test_a_network_of_an_expression_is_asked_by_its_sign(trained: dict[str, Path], tmp_path: Path) -> None:
+    for name, operation in (("times", "a*b"), ("squares", "a**2+b")):
+        train(TINY.override({"data.operation": operation, "data.p": 13, "train.max_steps": 1}), tmp_path / name)
+    sampler = Sampler({"times": tmp_path / "times", "squares": tmp_path / "squares"} | trained)
+    sampler.prompt.value = "3o4="
+    assert sampler.message.value.startswith("<code>3o4=") and sampler.operation.value == "a*b"
+    sampler.operation.value = "a**2+b"
+    assert sampler.checkpoint.value == "squares" and sampler.message.value.startswith("<code>3o4=")
+
+
 def test_another_network_is_asked_the_same(trained: dict[str, Path]) -> None:
     sampler = Sampler({"one": trained["division"], "two": trained["division"], "text": trained["text"]})
     sampler.prompt.value = "3/4="
