@@ -97,6 +97,7 @@ class ModelConfig(Section):
     qkv_bias: bool = option(True, "biases in the query, key and value projections")
     tied: bool = option(True, "share the token embedding with the output layer")
     output: Literal["softmax", "stablemax"] = option("softmax", "how logits become probabilities")
+    temperature: float = option(1.0, "what logits are divided by, in training and after")
     dropout: float = option(0.0, "dropout after the embedding, on the attention weights and on each sublayer")
     init: Literal["gpt2", "torch"] = option("gpt2", "N(0, 0.02) as GPT-2; or torch's own, with embeddings N(0, 1)")
     init_scale: float = option(1.0, "factor on all initial weights but the norms'")
@@ -111,17 +112,18 @@ class ModelConfig(Section):
             self.require(self.d_model % 2 == 0, "d_model", "even for sinusoidal positions")
         self.require(0 <= self.dropout < 1, "dropout", "at least 0 and below 1")
         self.require(self.norm_eps >= 0, "norm_eps", "at least 0")
-        self.require(self.init_scale > 0, "init_scale", "above 0")
+        for name in ("init_scale", "temperature"):
+            self.require(getattr(self, name) > 0, name, "above 0")
 
 
 @dataclass(frozen=True)
 class OptimConfig(Section):
-    name: Literal["adam", "adamw", "sgd", "momentum", "muon"] = option("adamw", "optimiser")
+    name: Literal["adam", "adamw", "sgd", "momentum", "muon", "lion", "signsgd"] = option("adamw", "optimiser")
     lr: float = option(1e-3, "learning rate after warm-up")
-    weight_decay: float = option(1.0, "AdamW, Muon: decoupled, w <- (1 - lr * weight_decay) w; else L2 in the gradient")
+    weight_decay: float = option(1.0, "w <- (1 - lr * weight_decay) w; adam, sgd, momentum: L2 in the gradient")
     decay: Literal["matrices", "all"] = option("matrices", "what decays: tensors of two or more dimensions, or all")
-    beta1: float = option(0.9, "Adam's decay of the first moment; also the momentum of `momentum`")
-    beta2: float = option(0.98, "Adam's decay of the second moment")
+    beta1: float = option(0.9, "Adam's, Lion's decay of the first moment; also the momentum of `momentum`")
+    beta2: float = option(0.98, "Adam's decay of the second moment; Lion's of its average")
     warmup_steps: int = option(10, "steps over which the learning rate rises linearly")
     schedule: Literal["constant", "cosine"] = option("constant", "after warm-up: stay, or fall along half a cosine")
     fall_steps: int = option(0, "cosine: the step at which it is down; 0: max_steps")
@@ -130,13 +132,13 @@ class OptimConfig(Section):
     grokfast: float = option(0.0, "Grokfast-EMA: how much of the gradient's running mean to add to it; 0: off")
     grokfast_decay: float = option(0.98, "Grokfast-EMA: decay of that running mean")
     orthogonal: bool = option(False, "orthogonal gradient: drop each gradient's component along its weights")
+    methods: str = option("", "other methods and their numbers x, such as 'row_clip=1.75, norm_cap=2'")
 
     def check(self) -> None:
         self.require(self.lr > 0, "lr", "above 0")
-        self.require(self.weight_decay >= 0, "weight_decay", "at least 0")
         for name in ("beta1", "beta2", "grokfast_decay"):
             self.require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
-        for name in ("warmup_steps", "fall_steps", "clip", "grokfast"):
+        for name in ("weight_decay", "warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
         self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
         needed = f"cosine, or optim.fall_steps = 0 and optim.final_lr = 0, now {self.fall_steps} and {self.final_lr:g}"
@@ -155,9 +157,7 @@ class TrainConfig(Section):
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
     keep_answers: bool = option(False, "keep all answers in answers.npz, at steps 1.5 times apart and the last")
     keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.25 times apart and the last")
-    precision: Literal["float32", "bfloat16", "float16"] = option(
-        "float32", "of matrix products; weights are float32 always; with float16 the loss is scaled"
-    )
+    precision: Literal["float32", "bfloat16", "float16"] = option("float32", "of matrix products, not of weights")
     accumulation: int = option(1, "compute each batch in so many parts, one after the other, for one optimiser step")
     activation_checkpointing: bool = option(False, "transformer: compute each block twice instead of keeping it")
     whole_logits: bool = option(False, "corpus: hold the logits of all tokens at once instead of a chunk at a time")
@@ -175,9 +175,8 @@ class TrainConfig(Section):
         for name in ("batch_size", "max_steps", "eval_every", "eval_growth", "go_on"):
             self.require(getattr(self, name) >= 1, name, "at least 1")
         self.require(0 <= self.stop_at <= 1, "stop_at", "an accuracy from 0 to 1")
-        allowed = f"at least 1 and a divisor of train.batch_size = {self.batch_size}"
         divides = self.accumulation >= 1 and self.batch_size % self.accumulation == 0
-        self.require(divides, "accumulation", allowed)
+        self.require(divides, "accumulation", f"at least 1 and a divisor of train.batch_size = {self.batch_size}")
 
 
 @dataclass(frozen=True)

@@ -193,11 +193,12 @@ class FeedForward(nn.Module):
 
 
 def to_logits(z: Float[Tensor, "*N V"], config: ModelConfig) -> Float[Tensor, "*N V"]:
-    """Products with the output layer's rows to logits, whose softmax is the prediction.
+    """Products with the output layer's rows, divided by the temperature, to logits, whose softmax is the prediction.
 
     StableMax (Prieto et al. 2025, arXiv 2501.04697) is the softmax of sign(z) log(1 + |z|). The exponential of that
     grows linearly in z, so that float32 does not lose small probabilities.
     """
+    z = z if config.temperature == 1 else z / config.temperature
     return z.sign() * z.abs().log1p() if config.output == "stablemax" else z
 
 

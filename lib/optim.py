@@ -1,7 +1,7 @@
 """Optimisers and the learning-rate schedule."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,15 @@ from torch.optim import Muon
 
 from lib.config import OptimConfig, RunConfig
 
-Filter = Callable[[list[nn.Parameter]], None]  # changes the gradients of some parameters in place
+
+def make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """torch's optimiser of all but Muon's matrices, fused into one kernel per step. Others: lib/methods/lion.py."""
+    betas = (config.beta1, config.beta2)
+    if config.name == "adam":
+        return torch.optim.Adam(groups, config.lr, betas, fused=True)
+    if config.name in ("adamw", "muon"):
+        return torch.optim.AdamW(groups, config.lr, betas, fused=True)
+    return torch.optim.SGD(groups, config.lr, {"sgd": 0.0, "momentum": config.beta1}[config.name], fused=True)
 
 
 class Optimizer:
@@ -20,14 +28,14 @@ class Optimizer:
     Weight decay applies to tensors of two or more dimensions, not to biases and norms, as in the starter. With
     `decay="all"` weight decay applies to all tensors, as in the code of Power et al. 2022. Muon (Jordan et al. 2024)
     orthogonalises the updates of the blocks' matrices; AdamW trains embeddings, output layer and vectors beside it, at
-    the same learning rate. `filters` change the whole gradient before each step. `muon` may be a faster class.
+    the same learning rate. Other `methods` act before and after each step. `make`, `muon` may be others than torch's.
     """
 
     def __init__(
-        self, model: nn.Module, run: RunConfig, device: str = "cpu", filters: Sequence[Filter] = (), muon: Any = Muon
+        self, model: nn.Module, run: RunConfig, device: str = "cpu", make: Any = make, muon: Any = Muon
     ) -> None:
         config = self.config = run.optim
-        self.max_steps, self.filters = run.train.max_steps, filters
+        self.max_steps, self.methods = run.train.max_steps, list[Any]()
         # float16 ends at 6e-8: gradients smaller than that survive if the loss is scaled up first
         self.scaler = torch.amp.GradScaler(device, enabled=run.train.precision == "float16")
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
@@ -71,20 +79,24 @@ class Optimizer:
         """Global L2 norm of the gradient; after `unscale`."""
         return total_norm([p.grad for p in self.parameters if p.grad is not None])
 
+    @torch.no_grad()
     def step(self, step: int) -> None:
-        """Filter and clip the gradients, then update the weights from `step` to `step + 1`.
+        """Clip the gradients, and update the weights from `step` to `step + 1`; methods act before both and after.
 
         In float16 a step in which any gradient has overflowed changes nothing but the loss's scale.
         """
+        lr = self.lr(step)
         if not self.scaler.is_enabled() or self.grad_norm().isfinite():
-            for change in self.filters:
-                change(self.parameters)
+            for method in self.methods:
+                method.before(lr)
             if self.config.clip:
                 nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
             for part in self.parts:
                 for group in part.param_groups:
-                    group["lr"] = self.lr(step)
+                    group["lr"] = lr
                 self.scaler.step(part)
+            for method in self.methods:
+                method.after(lr)
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
@@ -100,14 +112,3 @@ def total_norm(tensors: Sequence[Tensor]) -> Float[Tensor, ""]:
     """L2 norm of all numbers of some tensors together."""
     norm = nn.utils.get_total_norm(tensors)
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of tensors that several processes share
-
-
-def make(config: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The torch optimiser of everything but Muon's matrices. Fused: one kernel per step, on the CPU too."""
-    betas = (config.beta1, config.beta2)
-    if config.name == "adam":
-        return torch.optim.Adam(groups, config.lr, betas, fused=True)
-    if config.name in ("adamw", "muon"):
-        return torch.optim.AdamW(groups, config.lr, betas, fused=True)
-    momentum = {"sgd": 0.0, "momentum": config.beta1}
-    return torch.optim.SGD(groups, config.lr, momentum[config.name], fused=True)

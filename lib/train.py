@@ -9,6 +9,7 @@ from typing import Any
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
+from lib.methods import table
 from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support.errors import Parser, UserError, one_line_errors, suggestion
 from lib.support.expressions import SIGNS
@@ -37,7 +38,9 @@ def parser() -> Parser:
     help = "under torchrun: each process keeps only its part of the weights, for a network that does not fit"
     result.add_argument("--shard", action="store_true", help=help)
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
-    for name, help in RunConfig.options().items():
+    options = RunConfig.options()
+    options["optim.methods"] += f". {table.described()}"
+    for name, help in options.items():
         metavar = name.rpartition(".")[2].upper()
         fields.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help.replace("%", "%%"))
     return result
@@ -46,14 +49,15 @@ def parser() -> Parser:
 def show_experiments(root: Path) -> None:
     width = max(map(len, EXPERIMENTS))
     for name, make in EXPERIMENTS.items():
-        configs, about = make(), make.__doc__.splitlines()[0]
+        about = make.__doc__.splitlines()[0]
         try:
+            configs = make()
             others = [config for config in configs if find(name, config, root) is None]
             begun = sum((root / name / config.id / STATE).exists() for config in others)
             counts = f"{len(configs) - len(others):3}/{len(configs)} stored" + f", {begun} begun" * (begun > 0)
             print(f"{name:{width}} {counts}   {about}")
         except UserError as error:
-            print(f"{name:{width}} damaged: {error}")
+            print(f"{name:{width}} {error}")
 
 
 @one_line_errors

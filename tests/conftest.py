@@ -57,7 +57,7 @@ OPTIONS = [
         ("layernorm", "rmsnorm", "none"), ("pre", "post"), ("gelu", "swiglu"), POSITIONS, (True, False), (True, False)
     )
 ]
-SOME = [*OPTIONS[::13], PAPER, {"output": "stablemax"}, {}]
+SOME = [*OPTIONS[::13], PAPER, {"output": "stablemax", "temperature": 0.5}, {}]
 
 # a text of one's own, for language models
 CHANCE = random.Random(0)

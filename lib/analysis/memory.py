@@ -27,9 +27,10 @@ from lib.data import Batch
 from lib.language import networks
 from lib.language.chunks import CorpusObjective
 from lib.language.networks import Network
+from lib.methods import lion
+from lib.methods.make import make_methods
 from lib.optim import Optimizer
 from lib.support.errors import UserError
-from lib.training.methods import make_filters
 
 KEPT = ("activations", "weight casts", "logits")
 LSTM_STEPS = (64, 128)  # multiples of 64 floats, so that rounding to pages cancels in their difference
@@ -61,8 +62,8 @@ def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
             network = networks.make(config.model, vocab_size)
         network.checkpointing = config.train.activation_checkpointing
         # float16 scales the loss, which takes a few bytes and asks for contents
-        filters = make_filters(config.optim)
-        optimizer = Optimizer(network, config.override({"train.precision": "float32"}), filters=filters)
+        optimizer = Optimizer(network, config.override({"train.precision": "float32"}), make=lion.make)
+        optimizer.methods = make_methods(config, network, optimizer)
         objective = make_objective(network, config, ledger)
         ids = torch.zeros(n_rows, T, dtype=torch.int64)
         batch = Batch(ids, ids.clone(), None)

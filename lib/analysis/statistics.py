@@ -1,7 +1,7 @@
-"""Intervals and medians: Wilson's, Kaplan and Meier's, and the ratio of two means."""
+"""Intervals, medians and tests: Wilson, Kaplan and Meier, the log-rank test, Holm, and the ratio of two means."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -58,6 +58,36 @@ def median_time(times: Sequence[float], observed: Sequence[bool]) -> tuple[float
 
     median = next((time for time, share, _ in rows if share <= 0.5), None)
     return median, first_below(Z), first_below(-Z)
+
+
+Times = tuple[Sequence[float], Sequence[bool]]  # times, and whether each is an event or the end of the watch
+
+
+def log_rank(x: Times, y: Times) -> float:
+    """p, two-sided, of the log-rank test (Mantel 1966) that two samples have one distribution of times.
+
+    At each time of an event, the events among x are compared with their share of those still at risk; the squared sum
+    of the differences over its variance is χ² with one degree of freedom. 1.0 if there is nothing to compare.
+    """
+    times, observed = (np.concatenate(pair) for pair in zip(x, y, strict=True))
+    first = np.arange(len(times)) < len(x[0])
+    difference = variance = 0.0
+    for time in np.unique(times[observed.astype(bool)]):
+        at_risk, now = times >= time, (times == time) & observed.astype(bool)
+        n, n_first, events = at_risk.sum(), (at_risk & first).sum(), now.sum()
+        difference += (now & first).sum() - events * n_first / n
+        if n > 1:
+            variance += events * (n_first / n) * (1 - n_first / n) * (n - events) / (n - 1)
+    return math.erfc(math.sqrt(difference**2 / variance / 2)) if variance else 1.0
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Each p by name, adjusted so that all tests together err with at most its probability (Holm 1979)."""
+    adjusted, largest = {}, 0.0
+    for i, name in enumerate(sorted(p, key=p.__getitem__)):
+        largest = max(largest, min(1.0, (len(p) - i) * p[name]))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p}
 
 
 def median_and_range(values: Sequence[float]) -> list[float]:

@@ -7,6 +7,7 @@ from lib.experiments import ablation as a
 from lib.experiments import arithmetic as n
 from lib.experiments import language as l
 from lib.experiments import rules as r
+from lib.experiments import tournament as t
 
 
 def by_name(*experiments: Callable[[], list[RunConfig]]) -> dict[str, Callable[[], list[RunConfig]]]:
@@ -25,13 +26,17 @@ LANGUAGE = by_name(
     l.lstm_vs_gpt, l.lstm_vs_gpt_tuning, l.lstm_vs_gpt_tuned, l.lstm_vs_gpt_deeper,
     l.tinystories, l.gpt2_small, l.gpt2_challenges,
 )
+TOURNAMENT = by_name(  # trained by name, and not stored yet; each round chooses what the next one trains
+    t.tournament_trials, t.tournament_second_trials, t.tournament, t.tournament_delayed, t.tournament_little,
+    t.tournament_authors, t.tournament_predictions,
+)
 RULES = by_name(  # notebook 10: trained by name, and not stored yet
     r.rules_divisors, r.rules_parity, r.rules_mirrors, r.rules_batches, r.rules_noise, r.rules_grid,
 )
 # fmt: on
 ON_A_GPU = by_name(l.lstm_vs_gpt_paper, l.tinystories_paper, l.gpt2_medium, l.gpt2_large)  # no run is stored
 STORED = ARITHMETIC | LANGUAGE
-EXPERIMENTS = STORED | RULES | ON_A_GPU
+EXPERIMENTS = STORED | TOURNAMENT | RULES | ON_A_GPU
 
 BY_NAME_ONLY = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
 # what `make FRESH=1` trains again; trials are left out, whose outcome is in the configs of the others

@@ -57,7 +57,7 @@ def chunked_loss(network: nn.Module, batch: Batch) -> Tensor:
         states = network.states(batch.tokens)
     features, weight = network.features(states).flatten(0, 1), network.output_weight  # (B T, D), (V, D)
     with torch.autocast(device, enabled=False):
-        if network.config.output == "softmax":
+        if network.config.output == "softmax" and network.config.temperature == 1:
             return LossInBlocks.apply(features, weight, targets, torch.bfloat16 if rounded else torch.float32)
         return checkpointed_loss(features, weight, targets, network.config)
 

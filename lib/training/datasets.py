@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from lib.config import DataConfig, RunConfig
 from lib.data import Dataset
 from lib.language import corpora
+from lib.methods import table
 from lib.support.errors import UserError, shortened
 from lib.tasks import load_equations, load_sentence
 from lib.tokenizer import Tokenizer
@@ -30,7 +31,7 @@ def check_all(configs: Iterable[RunConfig]) -> None:
 
 def check_fit(config: RunConfig, data: Dataset) -> None:
     """Raises UserError if model or training cannot work on this data, or not in so many processes."""
-    model, train, scoring = config.model, config.train, data.scoring
+    model, train, scoring, methods = config.model, config.train, data.scoring, table.check(config)
     longest, room = max(split.width for split in data.splits.values()), model.context_length
     learned = model.kind == "transformer" and model.positions == "learned"
     all_used = scoring != "all" or not learned or longest == room
@@ -44,6 +45,7 @@ def check_fit(config: RunConfig, data: Dataset) -> None:
         ("train.prompt", scoring == "all" or not train.prompt, "empty unless data.task = corpus"),
         ("train.whole_logits", scoring == "all", "false unless data.task = corpus"),
         ("optim.name", model.kind != "lstm" or config.optim.name != "muon", "another than muon with model.kind = lstm"),
+        ("optim.methods", not methods or distributed.size() == 1, "empty where several processes train one run"),
         ("train.batch_size", train.batch_size % (train.accumulation * distributed.size()) == 0, whole),
     ):
         value = config.flat()[name]

@@ -170,6 +170,7 @@ def check_shard(config: RunConfig) -> None:
         ("optim.name", ("adam", "adamw", "muon")),
         ("optim.grokfast", (0.0,)),
         ("optim.orthogonal", (False,)),
+        ("optim.methods", ("",)),
         ("train.precision", ("float32", "bfloat16")),
     ):
         if values[name] not in allowed:

@@ -1,4 +1,4 @@
-"""state.pt, from which a run resumes: weights, optimiser state, random states, and the step.
+"""state.pt, from which a run resumes: weights, state of optimiser and methods, random states, and the step.
 
 The tensors in the file are whole, whatever the number of processes. The order of the batches follows from the step.
 """
@@ -18,17 +18,16 @@ from lib.support.errors import UserError
 from lib.support.files import write_atomically
 from lib.training import distributed
 from lib.training.folder import STATE
-from lib.training.methods import Grokfast
 
-KEYS = {"step", "losses", "text", "time_s", "model", "optimizer", "rng", "cuda_rng"}
+KEYS = {"step", "losses", "text", "time_s", "model", "optimizer", "methods", "rng", "cuda_rng"}
 DAMAGED = "damaged, or of another version; delete it to begin the run again"
 
 
 def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> None:
     """Write the state and `rest` from rank 0. All processes must call: each may hold a shard of the weights."""
     on_gpu = torch.cuda.get_rng_state() if next(model.parameters()).is_cuda else None
-    slow = [mean for method in optimizer.filters if isinstance(method, Grokfast) for mean in method.mean]
-    state = rest | {"model": model.state_dict(), "optimizer": optimizer.state_dict() | {"slow": slow}}
+    state = rest | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state |= {"methods": [method.memory for method in optimizer.methods]}
     state |= {"rng": torch.get_rng_state(), "cuda_rng": on_gpu}
     state = tree_map_only(Tensor, distributed.gather, state)
     if distributed.rank() == 0:
@@ -53,14 +52,13 @@ def read(folder: Path, mapped: bool = False) -> dict[str, Any] | None:
 
 
 def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
-    """Restore weights, optimiser and random states. Raises UserError if the state does not fit the run."""
+    """Restore weights, optimiser, methods and random states. Raises UserError if the state does not fit the run."""
     try:
         own = model.state_dict()
         model.load_state_dict({name: distributed.shard_of(x, own[name]) for name, x in state["model"].items()})
         optimizer.load_state_dict(shards_of(state["optimizer"], optimizer))
-        for method in optimizer.filters:
-            if isinstance(method, Grokfast):
-                method.mean = [mean.to(optimizer.parameters[0].device) for mean in state["optimizer"]["slow"]]
+        for method, memory in zip(optimizer.methods, state["methods"], strict=True):
+            method.memory = [x.to(optimizer.parameters[0].device) for x in memory]
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and next(model.parameters()).is_cuda:
             torch.cuda.set_rng_state(state["cuda_rng"])

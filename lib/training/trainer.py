@@ -12,12 +12,14 @@ from lib.data import Dataset
 from lib.language import corpora, networks
 from lib.language.chunks import CorpusObjective
 from lib.loop import Diverged, Loop
+from lib.methods import lion
+from lib.methods.make import make_methods
 from lib.objective import EVAL_TOKENS, Objective, Row, evaluating, steps_to_fit, steps_to_grok
 from lib.optim import Optimizer
 from lib.sampling import sample
 from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.training import datasets, distributed, methods, prefixes, state, tracker, weights
+from lib.training import datasets, distributed, prefixes, state, tracker, weights
 from lib.training.backends import Names, check_backends
 from lib.training.folder import ANSWERS_GROWTH, SNAPSHOTS, WEIGHTS, WEIGHTS_GROWTH, at_chance, describe, spaced_steps
 from lib.training.muon import StackedMuon
@@ -60,7 +62,8 @@ class Trainer:
         self.objective = make_objective(self.model, self.data, config.train)
         shared = distributed.parallelise(self.objective, device, shard)
         muon = torch.optim.Muon if shard else StackedMuon  # whole in each process: one matrix at a time, not all
-        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim), muon)
+        self.optimizer = Optimizer(self.model, config, device, lion.make, muon)
+        self.optimizer.methods = make_methods(config, self.model, self.optimizer, lambda: self.tracker.rows)
         self.tracker = tracker.ExperimentTracker(folder, config, device, backends)
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)

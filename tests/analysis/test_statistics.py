@@ -1,5 +1,7 @@
 """Intervals and survival curves, against worked examples."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,37 @@ def test_kaplan_meier() -> None:
     assert statistics.median_time([220] * 12 + [240] * 8, [True] * 20) == (220, 220, 240)
     assert [statistics.median_time(range(1, n + 1), [True] * n)[0] for n in (24, 28, 30, 38)] == [12, 14, 15, 19]
     assert statistics.median_time([5, 6], [False, False]) == (None, None, None)
+
+
+def test_log_rank() -> None:
+    """Freireich et al. 1963: 6-MP against placebo, χ² = 16.79 in the textbooks; and a case by hand."""
+    treated = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
+    relapsed = [bool(int(c)) for c in "111010100110001100000"]
+    placebo = [1, 1, 2, 2, 3, 4, 4, 5, 5, 8, 8, 8, 8, 11, 11, 12, 12, 15, 17, 22, 23]
+    p = statistics.log_rank((treated, relapsed), (placebo, [True] * 21))
+    assert p == pytest.approx(math.erfc(math.sqrt(16.79 / 2)), rel=1e-2)
+    assert statistics.log_rank((placebo, [True] * 21), (treated, relapsed)) == pytest.approx(p)
+    # time 1: two of the four at risk are x's, expected 1/2, variance 1/4; time 2: one of three, 1/3 and 2/9
+    chi2 = (2 - 1 / 2 - 1 / 3) ** 2 / (1 / 4 + 2 / 9)
+    assert statistics.log_rank(([1, 2], [True, True]), ([3, 4], [True, False])) == pytest.approx(
+        math.erfc(math.sqrt(chi2 / 2))
+    )
+    assert statistics.log_rank(([5, 6], [False, False]), ([7], [False])) == 1
+    assert statistics.log_rank(([5, np.inf], [True, False]), ([5, np.inf], [True, False])) == 1
+
+
+def test_log_rank_errs_as_often_as_it_says() -> None:
+    random = np.random.RandomState(0)
+    p = [statistics.log_rank(*((random.exponential(size=20), [True] * 20) for _ in "xy")) for _ in range(300)]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.03)
+
+
+def test_holm() -> None:
+    """Of 0.01, 0.02, 0.03 and 0.04: 4 × 0.01, 3 × 0.02, and then never less than the one before."""
+    told = statistics.holm({"c": 0.03, "a": 0.01, "d": 0.04, "b": 0.02})
+    assert told == pytest.approx({"c": 0.06, "a": 0.04, "d": 0.06, "b": 0.06})
+    assert list(told) == ["c", "a", "d", "b"] and statistics.holm({"x": 0.7, "y": 0.8}) == {"x": 1.0, "y": 1.0}
+    assert statistics.holm({}) == {}
 
 
 def test_ratio_of_geometric_means() -> None:

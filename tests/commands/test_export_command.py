@@ -47,6 +47,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("hf", {"norm": "none"}, "model.norm = 'none': must be layernorm for gpt2"),
     ("hf", {"positions": "rope"}, "model.positions = 'rope': must be learned or sinusoidal or none for gpt2"),
     ("hf", {"output": "stablemax"}, "model.output = 'stablemax': must be softmax for gpt2"),
+    ("hf", {"temperature": 2}, "model.temperature = 2.0: must be 1.0 for gpt2"),
     ("hf", {"kind": "lstm"}, "model.kind = 'lstm': must be transformer for gpt2"),
     (
         "hf",

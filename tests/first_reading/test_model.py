@@ -129,6 +129,14 @@ def test_stablemax_is_that_of_the_paper(tokens: torch.Tensor) -> None:
     torch.testing.assert_close(stable.softmax(-1), s / s.sum(-1, keepdim=True))
 
 
+def test_the_temperature_divides_what_becomes_a_probability(tokens: torch.Tensor) -> None:
+    plain = build()(tokens)
+    torch.testing.assert_close(build(temperature=4.0)(tokens), plain / 4)
+    torch.testing.assert_close(
+        build(temperature=4.0, output="stablemax")(tokens), plain.sign() * (plain / 4).abs().log1p()
+    )
+
+
 def test_gpt2s_gelu_is_the_tanh_form_and_the_norms_epsilon_can_be_set() -> None:
     x = torch.linspace(-3, 3, 8)[None]
     for activation, form in (("gelu", "none"), ("gelu_tanh", "tanh")):

@@ -6,16 +6,18 @@ import torch.nn.functional as F
 from conftest import build
 
 from lib.config import ModelConfig, OptimConfig, RunConfig, TrainConfig
+from lib.methods import lion
+from lib.methods.make import make_methods
 from lib.model import Transformer
 from lib.optim import Optimizer
-from lib.training.methods import make_filters
 
 
 def made(model: torch.nn.Module, max_steps: int, **options: object) -> Optimizer:
-    return Optimizer(model, RunConfig(optim=OptimConfig(**options), train=TrainConfig(max_steps=max_steps)))
+    run = RunConfig(optim=OptimConfig(**options), train=TrainConfig(max_steps=max_steps))
+    return Optimizer(model, run, make=lion.make)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "muon", "lion", "signsgd"])
 def test_optimisers_lower_the_loss_and_decay_only_matrices(name: str, tokens: torch.Tensor) -> None:
     model = build()
     optimizer = made(model, 40, name=name, lr=0.01, weight_decay=0.1, warmup_steps=3)
@@ -45,15 +47,19 @@ def test_schedule_and_clipping() -> None:
     assert cosine.grad_norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_an_overflow_of_float16_in_one_gradient_skips_all_parts_and_every_filters_memory() -> None:
+@pytest.mark.parametrize("name", ["muon", "lion"])
+def test_an_overflow_of_float16_in_one_gradient_skips_all_parts_and_every_methods_memory(name: str) -> None:
+    methods = "embedding_rate=2, to_start=1, update_noise=1, row_clip=0.01, norm_cap=0.5, norm_clamp=2, freeze=0.5"
     run = RunConfig(
         model=ModelConfig(n_layers=1, n_heads=1, d_model=8, d_ff=16, context_length=4),
-        optim=OptimConfig(name="muon", grokfast=2.0, clip=1.0, warmup_steps=0),
+        optim=OptimConfig(name=name, grokfast=2.0, clip=1.0, warmup_steps=0, methods=methods),
         train=TrainConfig(precision="float16"),
     )
     model = Transformer(run.model, vocab_size=11)
-    optimizer = Optimizer(model, run, filters=make_filters(run.optim))
-    [grokfast] = optimizer.filters
+    optimizer = Optimizer(model, run, make=lion.make)
+    rows = [{"step": float(step), "val_acc": 1.0} for step in range(3)]
+    optimizer.methods = make_methods(run, model, optimizer, lambda: rows)
+    memory = [list(method.memory) for method in optimizer.methods]
     before = [p.detach().clone() for p in optimizer.parameters]
     for index in (0, len(before) - 1):  # one part of Muon's, one of AdamW's
         scale = optimizer.scaler.get_scale()
@@ -63,10 +69,13 @@ def test_an_overflow_of_float16_in_one_gradient_skips_all_parts_and_every_filter
         optimizer.unscale()
         optimizer.step(0)
         assert all(torch.equal(p, was) for p, was in zip(optimizer.parameters, before, strict=True))
-        assert not grokfast.mean and optimizer.scaler.get_scale() == scale / 2
+        assert [method.memory for method in optimizer.methods] == memory and not memory[0]
+        assert optimizer.scaler.get_scale() == scale / 2
     optimizer.zero_grad()
     optimizer.backward(model(torch.arange(4)[None]).square().mean())
     optimizer.unscale()
     optimizer.step(0)
-    assert not any(torch.equal(p, was) for p, was in zip(optimizer.parameters, before, strict=True))
-    assert all(mean.isfinite().all() for mean in grokfast.mean)
+    kept = [model.embed.weight, model.position.weight]  # frozen
+    for p, was in zip(optimizer.parameters, before, strict=True):
+        assert torch.equal(p, was) == any(p is one for one in kept)
+    assert all(mean.isfinite().all() for mean in optimizer.methods[0].memory)

@@ -19,6 +19,7 @@ NETWORKS = [
     {"tied": True},
     {"tied": False, "norm": "rmsnorm", "norm_placement": "post"},
     {"output": "stablemax"},
+    {"temperature": 3.0},
     {"kind": "lstm"},
     {"kind": "lstm", "output": "stablemax"},
 ]

@@ -16,22 +16,32 @@ import torch
 from conftest import LONGER, ROOT, STORY_TEXT, Stop, bare_metrics, n_rows, options, stop_at, weights
 
 from lib.config import RunConfig
+from lib.methods.table import KNOWN
+from lib.objective import PATIENCE, first_crossing
 from lib.runs.run import Run
 from lib.runs.stored import run_all
 from lib.support.errors import UserError
 from lib.training.datasets import load_data
 from lib.training.trainer import Interrupted, Trainer, train
 
+WAYS: list[dict[str, object]] = [
+    {"optim.name": "muon", "model.dropout": 0.1}
+    | {"optim.methods": "newton_schulz=2, embedding_rate=0.5, norm_cap=1.5, freeze=0.05"},
+    {"optim.grokfast": 2.0, "optim.orthogonal": True, "model.output": "stablemax", "model.temperature": 2}
+    | {"optim.methods": "orthogonal_start=1, to_start=2, update_noise=0.5, norm_clamp=5"},
+    {"train.keep_answers": True, "train.precision": "bfloat16", "optim.name": "lion", "optim.lr": 1e-3}
+    | {"optim.methods": "row_start=2, column_norm=0.01, row_clip=2"},
+    {"data.tokenizer": "character", "data.p": 13, "optim.name": "momentum", "optim.schedule": "cosine"}
+    | {"optim.methods": "egalitarian=1e-6"},
+]
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"optim.name": "muon", "model.dropout": 0.1},
-        {"optim.grokfast": 2.0, "optim.orthogonal": True, "model.output": "stablemax"},
-        {"train.keep_answers": True, "train.precision": "bfloat16"},
-        {"data.tokenizer": "character", "data.p": 13, "optim.name": "momentum", "optim.schedule": "cosine"},
-    ],
-)
+
+def test_every_method_is_tried() -> None:
+    tried = " ".join(str(changes.get("optim.methods")) for changes in WAYS)
+    assert all(name in tried for name in KNOWN)
+
+
+@pytest.mark.parametrize("changes", WAYS)
 def test_a_stopped_run_goes_on_to_the_same_end(tiny: RunConfig, tmp_path: Path, changes: dict[str, object]) -> None:
     config = tiny.override(changes)
     train(config, tmp_path / "whole")
@@ -41,6 +51,10 @@ def test_a_stopped_run_goes_on_to_the_same_end(tiny: RunConfig, tmp_path: Path, 
     train(config, tmp_path / "parts")
     assert bare_metrics(tmp_path / "whole") == bare_metrics(tmp_path / "parts")
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    if "freeze" in config.optim.methods:
+        metrics = Run(tmp_path / "whole").metrics
+        frozen_from = first_crossing(metrics["step"], metrics["val_acc"], 0.05, PATIENCE)
+        assert frozen_from is not None and frozen_from < 40, "it was never frozen"
     if config.train.keep_answers:
         kept = Run(tmp_path / "parts").answers
         assert all((kept[name] == values).all() for name, values in Run(tmp_path / "whole").answers.items())
