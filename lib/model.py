@@ -80,7 +80,8 @@ class Transformer(nn.Module):
         elif self.config.positions == "sinusoidal":
             x = x + self.sinusoids.narrow(0, past, T)
         x = self.dropout(x)
-        plain = lengths is None and not last and cache is None  # then the kernel's own causal mask will do
+        # the kernel's own causal mask will do, and a single token sees all before it
+        plain = lengths is None and (T == 1 or (cache is None and not last))
         mask = None if plain else attention_mask(past + T, lengths, tokens.device, past)
         for block, layer in zip(self.blocks[:-1], layers[:-1], strict=True):
             x = self.through(block, x, mask, layer)
@@ -170,7 +171,8 @@ class Attention(nn.Module):
             q = rotate(q, positions if at is None else positions[at, None, None])
         if cache is not None:
             k, v = cache.extend(k, v)
-        x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0, mask is None)
+        causal = mask is None and queries.shape[1] > 1
+        x = F.scaled_dot_product_attention(q, k, v, mask, self.p_drop if self.training else 0.0, causal)
         return self.out(x.transpose(1, 2).flatten(2))
 
     def heads(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T d"]:

@@ -31,7 +31,8 @@ def generate(
 
     Yields each new token's ids and their probabilities. Temperature 0 takes the likeliest token, and yields its
     probability at temperature 1. A sequence that has met `eos` goes on with eos, whose probability then means nothing;
-    when all sequences have met eos, generation stops. `seed` makes the sample repeatable.
+    when all sequences have met eos, generation stops. `seed` makes the sample repeatable. Where the context ends, its
+    first eighth (or one token) is forgotten, again and again: a token then follows the last seven eighths or more.
     """
     if n_tokens < 1:
         raise UserError(f"N = {n_tokens}: must be at least 1")
@@ -44,8 +45,10 @@ def generate(
     generator = None if seed is None else torch.Generator(tokens.device).manual_seed(seed)
     done = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     model.eval()
-    cache = model.new_cache(len(tokens))
+    C, cache = model.config.context_length, model.new_cache(len(tokens))
     for _ in range(n_tokens):
+        if tokens.shape[1] > C:  # all positions change, and all is read again: so make room for some tokens at once
+            tokens, cache = tokens[:, max(1, C // 8) - 1 - C :], model.new_cache(len(tokens))
         logits = next_logits(model, tokens, cache)
         if top_k is not None:
             kth = logits.topk(min(top_k, logits.shape[1])).values[:, -1:]
@@ -64,14 +67,9 @@ def generate(
 
 @torch.no_grad()
 def next_logits(model: Network, tokens: Int[Tensor, "B T"], cache: Any = None) -> Float[Tensor, "B V"]:
-    """Logits of the token after `tokens`, of which a cache has read the first ones.
-
-    Beyond the context the window of tokens moves on by one with each new token, and with it every position. Then the
-    whole window is read again, and the cache is of no use.
-    """
-    C = model.config.context_length
-    if cache is None or tokens.shape[1] > C:
-        return model(tokens[:, -C:], last=True)
+    """Logits of the token after `tokens`, of which a cache has read the first ones; without one, of all in reach."""
+    if cache is None:
+        return model(tokens[:, -model.config.context_length :], last=True)
     return model(tokens[:, cache[0].past :], last=True, cache=cache)
 
 

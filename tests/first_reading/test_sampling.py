@@ -52,6 +52,7 @@ def test_samples_that_end_early_do_not_disturb_the_others(memorized: Path) -> No
 NETWORKS = [
     *({"positions": kind, "norm_placement": place} for kind in POSITIONS for place in ("pre", "post")),
     {"kind": "lstm"},
+    *({"kind": kind, "context_length": 16} for kind in ("transformer", "lstm")),  # which moves on by two tokens
 ]
 
 
@@ -63,10 +64,12 @@ def build(**options: object) -> networks.Network:
 
 def plainly(model: networks.Network, tokens: torch.Tensor, n: int, temperature: float) -> tuple[torch.Tensor, ...]:
     """What `generate` yields with seed 0, each step computed from all tokens in reach: ids and probabilities (B, n)."""
-    generator, steps = torch.Generator().manual_seed(0), []
+    generator, steps, begin = torch.Generator().manual_seed(0), [], 0
     for _ in range(n):
+        if beyond := max(0, tokens.shape[1] - begin - model.config.context_length):
+            begin += beyond - 1 + max(1, model.config.context_length // 8)
         with torch.no_grad():
-            logits = model(tokens[:, -model.config.context_length :])[:, -1]
+            logits = model(tokens[:, begin:])[:, -1]
         p = (logits / (temperature or 1.0)).softmax(-1)
         ids = p.argmax(1, keepdim=True) if temperature == 0 else torch.multinomial(p, 1, generator=generator)
         steps.append(p.gather(1, ids))
@@ -77,7 +80,7 @@ def plainly(model: networks.Network, tokens: torch.Tensor, n: int, temperature: 
 @pytest.mark.parametrize("n_asked", [1, 12, 15])
 @pytest.mark.parametrize("options", NETWORKS, ids=str)
 def test_generated_tokens_are_those_of_a_plain_loop(options: dict[str, object], n_asked: int) -> None:
-    """From prompts within the context of 12 tokens, as long as it and longer, to beyond its end."""
+    """From prompts within the context of 12 or 16 tokens, as long as it and longer, to beyond its end."""
     model = build(**options)
     prompts = torch.randint(15, (4, n_asked), generator=torch.Generator().manual_seed(1))
     for temperature in (0, 2.0):
@@ -88,12 +91,14 @@ def test_generated_tokens_are_those_of_a_plain_loop(options: dict[str, object], 
         torch.testing.assert_close(chosen, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("context", "beyond"), [(12, [12, 12, 12]), (16, [15, 1, 15]), (40, [36, 1, 1, 1, 1, 36])])
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
-def test_each_token_is_read_once_up_to_the_end_of_the_context(kind: str) -> None:
-    model, read = build(kind=kind), []
+def test_each_token_is_read_once_up_to_the_end_of_the_context(kind: str, context: int, beyond: list[int]) -> None:
+    """And again, with an eighth of the context forgotten, whenever the context is full."""
+    model, read = build(kind=kind, context_length=context), []
     model.embed.register_forward_hook(lambda _, inputs, output: read.append(inputs[0].shape[1]))
-    list(generate(model, torch.zeros(2, 5, dtype=torch.int64), 10))
-    assert read == [5] + [1] * 7 + [12, 12]
+    list(generate(model, torch.zeros(2, 5, dtype=torch.int64), context - 5 + 1 + len(beyond)))
+    assert read == [5] + [1] * (context - 5) + beyond
 
 
 @pytest.mark.parametrize("kind", ["number", "character"])
