@@ -9,7 +9,7 @@ from conftest import Stop, stop_at
 
 from lib import train as command
 from lib.config import RunConfig
-from lib.experiments.catalogue import EXPERIMENTS
+from lib.experiments.catalogue import EXPERIMENTS, TOURNAMENT
 from lib.figures.widgets import Sampler
 from lib.runs import archive, named
 from lib.runs.run import Run
@@ -32,7 +32,7 @@ def run_of(text: str) -> tuple[str, RunConfig]:
     return args["experiment"], config
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in TOURNAMENT])  # arenas wait for trials
 def test_the_command_trains_that_run_and_no_other(name: str) -> None:
     configs = EXPERIMENTS[name]()
     longer = configs[0].override({"train.max_steps": 31, "seed": 77})
