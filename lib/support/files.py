@@ -60,23 +60,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder that becomes `path` in one go, at the end. If it comes to no end, nothing has changed.
 
-    Raises UserError if it cannot be written, or if `path` is a file or a folder that is not empty. With `replace` the
-    folder may have a config.json, but must be no run, which has a metrics.csv.
+    Raises UserError if it cannot be written, or if `path` is a file or a folder that is not empty.
     """
-    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    if taken and not (replace and (path / "config.json").exists() and not (path / "metrics.csv").exists()):
-        raise UserError(f"{path}: exists; must be a new folder, or with --replace that of an earlier export")
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UserError(f"{path}: exists; must be a new or empty folder")
     with clear_error(path, lambda: None), handling(interrupt):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
             new = Path(place, "new")
             new.mkdir()
             yield new
-            if path.exists():
-                path.rename(Path(place, "old"))
             new.rename(path)
 
 

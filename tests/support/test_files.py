@@ -51,21 +51,17 @@ def test_a_folder_that_is_stopped_half_way_never_was(tmp_path: Path, stop: signa
     assert not list((tmp_path / "made").iterdir()) and signal.getsignal(stop) == before
 
 
-def test_a_folder_is_there_at_once_and_replaced_only_if_it_was_made_like_this(tmp_path: Path) -> None:
+def test_a_folder_is_there_at_once_and_takes_no_place_but_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()  # empty: nobody's
     with new_folder(path) as folder:
-        (folder / "config.json").write_text("old")
+        (folder / "config.json").write_text("made")
         assert not list(path.iterdir())
-    with pytest.raises(UserError, match="exists"), new_folder(path):
-        pass
-    with new_folder(path, replace=True) as folder:
-        (folder / "config.json").write_text("new")
-    assert (path / "config.json").read_text() == "new" and list(tmp_path.iterdir()) == [path]
-    (path / "metrics.csv").touch()  # a run
-    with pytest.raises(UserError, match="exists"), new_folder(path, replace=True):
-        pass
-    assert (path / "config.json").read_text() == "new"
+    assert (path / "config.json").read_text() == "made" and list(tmp_path.iterdir()) == [path]
+    for taken in (path, path / "config.json"):
+        with pytest.raises(UserError, match="exists; must be a new or empty folder"), new_folder(taken):
+            pass
+    assert (path / "config.json").read_text() == "made" and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_write(tmp_path: Path) -> None:
