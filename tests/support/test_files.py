@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
+from safetensors.torch import save_file
 
+from lib.language import corpora
 from lib.support.errors import UserError
-from lib.support.files import append, new_folder, write_atomically
+from lib.support.files import append, clear_error, new_folder, write_atomically
 
 
 @pytest.fixture
@@ -40,6 +43,19 @@ def test_lines_that_cannot_be_added_are_not_there_in_part(tmp_path: Path, full_d
     with pytest.raises(UserError, match=r"metrics\.csv: cannot be written"):
         append(path, "half a row " * 100)
     assert path.read_text() == "step\n" * 800
+
+
+def test_a_full_disk_names_the_file_in_the_cache_or_of_safetensors(
+    tmp_path: Path, full_disk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"ids: cannot be written \(File too large\)"):
+        corpora.kept("ids.uint16", lambda: [bytes(3000)] * 9)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be written \(.*File too large"), clear_error(path):
+        save_file({"a": torch.zeros(9999)}, path)
+    assert not list((tmp_path / "cache").iterdir())
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
