@@ -46,7 +46,6 @@ def parser() -> Parser:
     way.add_argument("--to", choices=LIBRARIES, help="write for Hugging Face (hf) or TransformerLens")
     way.add_argument("--from", dest="origin", choices=LIBRARIES, help="bring in what one of them wrote")
     result.add_argument("--out", type=Path, metavar="FOLDER", help="the new folder (default: here, named after PATH)")
-    result.add_argument("--replace", action="store_true", help="replace that folder if it is an earlier export")
     return result
 
 
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     place = path.resolve().parent if path.name == WEIGHTS else path.resolve()
     out = args.out or Path(f"{place.name.removesuffix('.safetensors')}-{args.to or 'run'}")
     model, tokenizer, config = load(path) if args.to else bring_in(path, library)
-    with new_folder(out, args.replace) as folder:
+    with new_folder(out) as folder:
         if args.to:
             exchange.leave(model, tokenizer, library, folder)
             save_tokens(folder, tokenizer, config)

@@ -163,6 +163,10 @@ def kept(name: str, make: Callable[[], Iterable[bytes]]) -> Path:
                 digest.update(part)
         result = folder / f"{name}-{digest.hexdigest()[:16]}{suffix}"
         os.replace(temporary, result)
+    except OSError as error:
+        if error.filename is not None:  # a failed write names no file
+            raise
+        raise UserError(f"{folder / name}: cannot be written ({error.strerror})") from None
     finally:
         temporary.unlink(missing_ok=True)
     return result

@@ -20,7 +20,7 @@ from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.model import Transformer, make_norm
 from lib.support.errors import UserError
-from lib.support.files import write_json
+from lib.support.files import clear_error, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # in a folder of theirs
 Settings = dict[str, Any]  # the fields of their config
@@ -190,7 +190,8 @@ def leave(model: Network, tokenizer: Tokenizer, library: Library, folder: Path) 
     for name, part in form.parts(theirs.state_dict(), config).items():
         part.copy_(weights[name].reshape(part.shape)) if name in weights else part.zero_()
     check_logits(model, theirs)
-    library.save(folder, settings, theirs)
+    with clear_error(folder / WEIGHTS):
+        library.save(folder, settings, theirs)
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets nobody else read
 
 

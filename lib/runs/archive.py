@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lib.support.files import sole_use, write_atomically
 from lib.training.backends import FOLDERS
-from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, LOG, METRICS, SAMPLES, SUMMARY, damaged
+from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, FAULTS, LOG, METRICS, SAMPLES, SUMMARY, damaged
 
 KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the weights
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
@@ -71,10 +71,11 @@ def open_archive(path: Path) -> zipfile.Path | None:
 @lru_cache(maxsize=8)
 def read_contents(path: Path, changed: int) -> zipfile.Path:
     """The archive as it is now, in memory: read once as long as it does not change, and never held open."""
+    content = path.read_bytes()
     try:
-        archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+        archive = zipfile.ZipFile(io.BytesIO(content))
         fault: object = archive.testzip()
-    except Exception as error:  # whatever zipfile makes of a damaged one
+    except FAULTS as error:
         fault = error
     if fault:
         raise damaged(path, fault, "delete it to train its runs again")

@@ -43,7 +43,7 @@ def locate(path: str | Folder) -> Folder:
     if path.is_dir() or (path.exists() and path.suffix != ".zip"):
         return path
     whole = Path(os.path.abspath(path))
-    for sweep in (whole, *whole.parents[:-1]):
+    for sweep in (whole, whole.parent):
         if packed := open_archive(sweep if sweep.suffix == ".zip" else archive_of(sweep)):
             found = packed.joinpath(*whole.relative_to(sweep).parts[:1])
             return found if found.is_dir() else path
@@ -55,6 +55,8 @@ def told(place: Folder) -> str:
     above = Path(os.path.abspath(place)).parents[:2] if isinstance(place, Path) else ()
     for run in (place, *above):
         if (run / files.CONFIG).exists():
+            if "model_type" in files.read_json(run / files.CONFIG):  # as Hugging Face writes it
+                return f"neither a run folder nor a weights file; try: python -m lib.export {run} --from hf"
             return told_of_run(run)
     runs = [run for run in place.iterdir() if (run / files.CONFIG).exists()] if place.is_dir() else []
     if runs and not isinstance(place, Path):
@@ -78,6 +80,8 @@ def told_of_run(run: Folder) -> str:
             return f"a run that diverged, and so has no weights: {why}; a lower optim.lr or optim.clip may help"
         where = "without weights" if isinstance(run, Path) else "in an archive without weights"
         return f"a finished run, stored {where}; to train it again: {command(experiment, FOLDER, config)}"
+    if not isinstance(run, Path):  # an archive holds what is finished
+        raise files.damaged(run / files.SUMMARY, "it is missing")
     last = f"of {config.train.max_steps:,}"
     if in_use(run):
         step = max((int(row["step"]) for row in files.read_metrics(run)), default=0)

@@ -44,6 +44,13 @@ def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Whether Python or torch, which raises a RuntimeError, got less memory than it asked for."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory")
+    )
+
+
 def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
     """Turns a command's UserError, or Ctrl-C, into one line on stderr and exit status 1.
 
@@ -69,9 +76,10 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
                 raise
             told = f"{error.filename}: cannot be read or written ({error.strerror})"
         except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
+            if not lacks_memory(error):
                 raise
-            told = f"out of memory; must be asked for less at a time ({str(error) or 'MemoryError':.100})"
+            less = "a smaller train.batch_size, or a larger train.accumulation, may help"
+            told = f"out of memory ({str(error) or 'MemoryError':.100}); {less}"
         say(f"error: {told}")
         return 1
 

@@ -6,10 +6,12 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from lib.support.errors import UserError
 from lib.support.processes import handling, interrupt, is_alive
@@ -45,14 +47,14 @@ def append(path: Path, text: str) -> None:
 
 
 @contextmanager
-def clear_error(path: Path, undo: Callable[[], None]) -> Iterator[None]:
+def clear_error(path: Path, undo: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Turns a failed write of `path` into a UserError, after `undo`."""
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         with suppress(OSError):
             undo()
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        raise UserError(f"{path}: cannot be written ({getattr(error, 'strerror', error)})") from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -60,23 +62,19 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextmanager
-def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder that becomes `path` in one go, at the end. If it comes to no end, nothing has changed.
 
-    Raises UserError if it cannot be written, or if `path` is a file or a folder that is not empty. With `replace` the
-    folder may have a config.json, but must be no run, which has a metrics.csv.
+    Raises UserError if it cannot be written, or if `path` is a file or a folder that is not empty.
     """
-    taken = path.is_file() or (path.is_dir() and any(path.iterdir()))
-    if taken and not (replace and (path / "config.json").exists() and not (path / "metrics.csv").exists()):
-        raise UserError(f"{path}: exists; must be a new folder, or with --replace that of an earlier export")
-    with clear_error(path, lambda: None), handling(interrupt):
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UserError(f"{path}: exists; must be a new or empty folder")
+    with clear_error(path), handling(interrupt):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
             new = Path(place, "new")
             new.mkdir()
             yield new
-            if path.exists():
-                path.rename(Path(place, "old"))
             new.rename(path)
 
 
@@ -90,6 +88,17 @@ def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock(folder, wait))
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
+        yield
+
+
+@contextmanager
+def lock(folder: Path, wait: bool = False) -> Iterator[None]:
+    """Holds the lock on a folder. Raises BlockingIOError if another process holds it and `wait` is false."""
     if os.name == "nt":
         yield
         return
@@ -97,19 +106,16 @@ def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(handle)
 
 
 def in_use(folder: Path) -> bool:
-    """Whether another process holds the lock of `sole_use`."""
+    """Whether another process holds the lock of `sole_use` on a folder that is there."""
     try:
-        with sole_use(folder):
+        with lock(folder):
             return False
-    except UserError:
+    except BlockingIOError:
         return True

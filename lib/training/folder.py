@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,20 @@ SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safeten
 
 ANSWERS_GROWTH, WEIGHTS_GROWTH = 1.5, 1.25  # how far apart the steps are at which they are kept
 AGAIN = "delete the folder of the run to train it again"  # what helps where a file is damaged
+# what reading raises where the content is at fault; a file that may not be read, or a want of memory, is another matter
+FAULTS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+)
+LOST = (*FAULTS, FileNotFoundError)  # of a file that must be there; KeyError: it is not in the archive
 
 OF_THE_SPLITS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
 COLUMNS = ("step", "time_s", *OF_THE_SPLITS, "lr", "grad_norm", "weight_norm", "matrix_norm")
@@ -47,15 +63,15 @@ def damaged(path: Folder, reason: object, remedy: str = AGAIN) -> UserError:
 
 
 def read_text(path: Folder, remedy: str = AGAIN) -> str:
-    """The text of a file of ours. Raises UserError if it cannot be read."""
+    """The text of a file of ours. Raises UserError if it is missing or damaged, OSError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, ValueError, KeyError) as error:  # KeyError: not in the archive
+    except LOST as error:
         raise damaged(path, getattr(error, "strerror", None) or error, remedy) from None
 
 
 def read_json(path: Folder, kind: type = dict, remedy: str = AGAIN) -> Any:
-    """The dictionary, or list, in a file of ours. Raises UserError if it cannot be read."""
+    """The dictionary, or list, in a file of ours. Raises UserError if it is missing or damaged."""
     try:
         content = json.loads(read_text(path, remedy))
     except json.JSONDecodeError as error:
@@ -66,7 +82,7 @@ def read_json(path: Folder, kind: type = dict, remedy: str = AGAIN) -> Any:
 
 
 def read_config(path: Folder) -> RunConfig:
-    """The config stored at `path`. Raises UserError if it cannot be read."""
+    """The config stored at `path`. Raises UserError if it is missing or damaged."""
     stored = read_json(path)
     try:
         return RunConfig.from_dict(stored)
@@ -84,7 +100,7 @@ def read_metrics(folder: Folder) -> "list[Row]":
             return []
         numbers = ([float(cell) if cell else None for cell in cells] for cells in rows)
         return [dict.fromkeys(known) | dict(zip(header, row, strict=True)) for row in numbers]
-    except (OSError, ValueError, KeyError, csv.Error):
+    except LOST:
         return []
 
 
@@ -97,7 +113,7 @@ def check_whole(path: Folder, found: Iterable[float], wanted: Iterable[float], e
 def read_answers(path: Folder) -> dict[str, np.ndarray]:
     """The arrays of an answers.npz: `step` (K,), and for each split the answers at those steps (K, N), int16.
 
-    Raises UserError if the file cannot be read.
+    Raises UserError if the file is missing or damaged.
     """
     try:
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
@@ -105,13 +121,13 @@ def read_answers(path: Folder) -> dict[str, np.ndarray]:
         if sorted(answers) == ["step", "test", "train", "val"] and len({*map(len, answers.values())}) == 1:
             return answers
         reason: object = "must hold answers for each step"
-    except Exception as error:  # whatever numpy makes of a damaged file
+    except LOST as error:
         reason = error
     raise damaged(path, reason)
 
 
 def read_samples(path: Folder) -> dict[int, str]:
-    """The text of a samples.json at each step. Raises UserError if the file cannot be read."""
+    """The text of a samples.json at each step. Raises UserError if the file is missing or damaged."""
     try:
         return {sample["step"]: sample["text"] for sample in read_json(path, list)}
     except (KeyError, TypeError) as error:

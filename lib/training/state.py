@@ -4,8 +4,8 @@ The tensors in the file are whole, whatever the number of processes. The order o
 """
 
 import io
-from contextlib import suppress
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,13 +14,13 @@ from torch.utils._pytree import tree_map_only
 
 from lib.language.networks import Network
 from lib.optim import Optimizer
-from lib.support.errors import UserError
+from lib.support.errors import lacks_memory
 from lib.support.files import write_atomically
 from lib.training import distributed
-from lib.training.folder import STATE
+from lib.training.folder import FAULTS, STATE, damaged
 
 KEYS = {"step", "losses", "text", "time_s", "model", "optimizer", "methods", "rng", "cuda_rng"}
-DAMAGED = "damaged, or of another version; delete it to begin the run again"
+DAMAGED = ("cut off, or of another version", "delete it to begin the run again")
 
 
 def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> None:
@@ -44,11 +44,14 @@ def read(folder: Path, mapped: bool = False) -> dict[str, Any] | None:
     path = folder / STATE
     if not path.exists():
         return None
-    with suppress(Exception):  # whatever torch makes of a damaged file
+    try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        if state.keys() >= KEYS:
+        if isinstance(state, dict) and state.keys() >= KEYS:
             return state
-    raise UserError(f"{path}: {DAMAGED}")
+    except (*FAULTS, UnpicklingError) as error:
+        if lacks_memory(error):
+            raise
+    raise damaged(path, *DAMAGED)
 
 
 def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Optimizer) -> None:
@@ -62,10 +65,10 @@ def restore(folder: Path, state: dict[str, Any], model: Network, optimizer: Opti
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] is not None and next(model.parameters()).is_cuda:
             torch.cuda.set_rng_state(state["cuda_rng"])
-    except torch.OutOfMemoryError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError, RuntimeError):
-        raise UserError(f"{folder / STATE}: {DAMAGED}") from None
+    except FAULTS as error:
+        if lacks_memory(error):
+            raise
+        raise damaged(folder / STATE, *DAMAGED) from None
 
 
 def shards_of(stored: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:

@@ -50,11 +50,12 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"{file}: no such weights file; must be a run folder with {WEIGHTS}, or such a file")
+    open(file, "rb").close()  # where that is not allowed, Python names the file, and safetensors does not
     try:
         with safe_open(file, framework="pt", device=device) as opened:
             about = (opened.metadata() or {}).get("run")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise damaged(file, f"not a whole safetensors file: {error}", "train its run again") from None
     try:
         about = json.loads(about or "")

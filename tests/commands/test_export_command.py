@@ -284,22 +284,21 @@ def test_nothing_is_half_written_and_nothing_is_lost(
 ) -> None:
     there = tmp_path / "there"
     call = [str(memorized), "--to", "hf", "--out", str(there)]
-    assert export.main(call) == 0
-    old = (there / "model.safetensors").read_bytes()
-    assert export.main(call) == 1 and "exists; must be a new folder" in capsys.readouterr().err
-    assert export.main([*call, "--replace"]) == 0
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export, "write_json", full)
-    assert export.main([*call, "--replace"]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "write_json", full)
+        assert export.main(call) == 1
     assert capsys.readouterr().err == f"error: {there}: cannot be written (No space left on device)\n"
+    assert not list(tmp_path.iterdir())
+    assert export.main(call) == 0
+    old = (there / "model.safetensors").read_bytes()
+    for taken in there, tmp_path, there / "config.json":
+        assert export.main([*call[:-1], str(taken)]) == 1, taken
+        assert f"{taken}: exists; must be a new or empty folder" in capsys.readouterr().err
     assert (there / "model.safetensors").read_bytes() == old and list(tmp_path.iterdir()) == [there]
-    shutil.copytree(memorized, tmp_path / "run")
-    for taken in tmp_path / "run", tmp_path, there / "config.json":
-        assert export.main([*call[:-1], str(taken), "--replace"]) == 1, taken
-    assert (tmp_path / "run" / "metrics.csv").exists()
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, memorized: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,10 @@
 """Files of ours that were cut off: each is named in one line that says what to do, and nothing is half read."""
 
+import builtins
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Stop, stop_at
@@ -12,6 +15,7 @@ from lib.runs import archive
 from lib.runs.run import Run
 from lib.runs.stored import find
 from lib.support.errors import UserError
+from lib.training import state
 from lib.training.trainer import train
 from lib.training.weights import load_weights
 
@@ -56,6 +60,45 @@ def test_each_file_of_a_run_that_was_cut_off_is_named(tiny: RunConfig, story: Ru
             for _ in cut(path):
                 told(lambda: read_all(folder), path)  # noqa: B023  called at once
         read_all(folder)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "path"), MemoryError()])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Else the message advises to delete what is whole."""
+    with pytest.raises(Stop):
+        train(tiny.override(KEPT), tmp_path / "begun", show=stop_at(20))
+    train(tiny.override(KEPT), tmp_path / "x" / "run")
+    run = Run(tmp_path / "x" / "run")
+    archive.pack(tmp_path / "x", ["run"])
+    train(tiny.override(KEPT), run.path)
+    opened = io.open  # pathlib's, and the built-in one
+    path = run.path
+
+    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(file) == str(path):
+            raise error
+        return opened(file, *args, **kwargs)
+
+    for module in (builtins, io):
+        monkeypatch.setattr(module, "open", refuse)
+    readers: list[tuple[Path, Callable[[], object]]] = [
+        (run.path / "summary.json", lambda: Run(run.path)),
+        (run.path / "config.json", lambda: Run(run.path)),
+        (run.path / "metrics.csv", lambda: Run(run.path)),
+        (run.path / "answers.npz", lambda: run.answers),
+        (run.path / "model.safetensors", lambda: load_weights(run.path)),
+        (tmp_path / "x.zip", lambda: archive.open_archive(tmp_path / "x.zip")),
+        (tmp_path / "begun" / "state.pt", lambda: state.read(tmp_path / "begun")),
+        (tmp_path / "begun" / "state.pt", lambda: state.read(tmp_path / "begun", mapped=True)),
+    ]
+    for path, read in readers:  # noqa: B007  `refuse` looks at it
+        with pytest.raises(type(error)):
+            read()
+    path = tmp_path
+    for _, read in readers:
+        assert read()
 
 
 def test_a_row_or_an_answer_that_is_missing_is_missed(tiny: RunConfig, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a path names is told, and how to come to its weights."""
 
+import json
 import shlex
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from lib.runs import archive, named
 from lib.runs.run import Run
 from lib.runs.stored import CHECKPOINTS, stored
 from lib.support.errors import UserError
-from lib.support.files import sole_use, write_json
+from lib.support.files import in_use, sole_use, write_json
 from lib.training.folder import CONFIG, STATE, SUMMARY
 from lib.training.trainer import train
 
@@ -110,6 +111,27 @@ def test_the_list_of_experiments_counts_what_was_begun(tmp_path: Path, capsys: p
     (tmp_path / "memorize" / config.id / STATE).touch()
     command.show_experiments(tmp_path)
     assert " 0/1 stored, 1 begun " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_run_in_an_archive_without_its_summary_is_damaged(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "memorize.zip", "w") as packed:
+        packed.writestr(f"run/{CONFIG}", json.dumps(MEMORIZE.to_dict()))
+    with pytest.raises(UserError, match=r"memorize\.zip/run/summary\.json: damaged \(it is missing\)"):
+        named.load(tmp_path / "memorize.zip" / "run")
+
+
+def test_no_archive_is_read_but_that_of_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "home.zip").write_bytes(b"another's, and no archive")
+    with pytest.raises(UserError, match="no such file or folder"):
+        named.load(tmp_path / "home" / "sweep" / "run")
+
+
+def test_a_folder_of_another_library_is_told_how_it_comes_in(tmp_path: Path) -> None:
+    write_json(tmp_path / CONFIG, {"model_type": "gpt2", "n_embd": 16})
+    for path in (tmp_path, tmp_path / "weights.safetensors"):
+        with pytest.raises(UserError, match=rf"neither a run .*: python -m lib\.export {tmp_path} --from hf"):
+            named.load(path)
+    assert in_use(tmp_path) is False and [each.name for each in tmp_path.iterdir()] == [CONFIG]
 
 
 def test_a_place_is_not_taken_for_a_run_below_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,18 +55,22 @@ def test_an_error_of_the_system_names_the_file(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "error: /another/user/run: cannot be read or written (Permission denied)\n"
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory."), RuntimeError("can't allocate memory: 9")]
+)
 def test_want_of_memory_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     def greedy() -> int:
         raise error
 
     assert one_line_errors(greedy)() == 1
-    assert capsys.readouterr().err.startswith("error: out of memory; must be asked for less at a time (")
+    said = f"error: out of memory ({str(error) or 'MemoryError'}); a smaller train.batch_size, "
+    assert capsys.readouterr().err == f"{said}or a larger train.accumulation, may help\n"
 
 
-def test_a_defect_is_no_want_of_memory() -> None:
+@pytest.mark.parametrize("defect", ["the shapes do not match", "unsupported memory format option"])
+def test_a_defect_is_no_want_of_memory(defect: str) -> None:
     def wrong() -> int:
-        raise RuntimeError("the shapes do not match")
+        raise RuntimeError(defect)
 
-    with pytest.raises(RuntimeError, match="shapes"):
+    with pytest.raises(RuntimeError, match=defect):
         one_line_errors(wrong)()

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
+from safetensors.torch import save_file
 
+from lib.language import corpora
 from lib.support.errors import UserError
-from lib.support.files import append, new_folder, write_atomically
+from lib.support.files import append, clear_error, new_folder, write_atomically
 
 
 @pytest.fixture
@@ -42,6 +45,19 @@ def test_lines_that_cannot_be_added_are_not_there_in_part(tmp_path: Path, full_d
     assert path.read_text() == "step\n" * 800
 
 
+def test_a_full_disk_names_the_file_in_the_cache_or_of_safetensors(
+    tmp_path: Path, full_disk: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "CACHE", tmp_path / "cache")
+    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=r"ids: cannot be written \(File too large\)"):
+        corpora.kept("ids.uint16", lambda: [bytes(3000)] * 9)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(UserError, match=r"model\.safetensors: cannot be written \(.*File too large"), clear_error(path):
+        save_file({"a": torch.zeros(9999)}, path)
+    assert not list((tmp_path / "cache").iterdir())
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_a_folder_that_is_stopped_half_way_never_was(tmp_path: Path, stop: signal.Signals) -> None:
     before = signal.getsignal(stop)
@@ -51,21 +67,17 @@ def test_a_folder_that_is_stopped_half_way_never_was(tmp_path: Path, stop: signa
     assert not list((tmp_path / "made").iterdir()) and signal.getsignal(stop) == before
 
 
-def test_a_folder_is_there_at_once_and_replaced_only_if_it_was_made_like_this(tmp_path: Path) -> None:
+def test_a_folder_is_there_at_once_and_takes_no_place_but_an_empty_one(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.mkdir()  # empty: nobody's
     with new_folder(path) as folder:
-        (folder / "config.json").write_text("old")
+        (folder / "config.json").write_text("made")
         assert not list(path.iterdir())
-    with pytest.raises(UserError, match="exists"), new_folder(path):
-        pass
-    with new_folder(path, replace=True) as folder:
-        (folder / "config.json").write_text("new")
-    assert (path / "config.json").read_text() == "new" and list(tmp_path.iterdir()) == [path]
-    (path / "metrics.csv").touch()  # a run
-    with pytest.raises(UserError, match="exists"), new_folder(path, replace=True):
-        pass
-    assert (path / "config.json").read_text() == "new"
+    assert (path / "config.json").read_text() == "made" and list(tmp_path.iterdir()) == [path]
+    for taken in (path, path / "config.json"):
+        with pytest.raises(UserError, match="exists; must be a new or empty folder"), new_folder(taken):
+            pass
+    assert (path / "config.json").read_text() == "made" and list(tmp_path.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_half_written_goes_with_the_next_write(tmp_path: Path) -> None:

@@ -147,14 +147,14 @@ def test_a_damaged_state_is_named(tiny: RunConfig, tmp_path: Path) -> None:
         train(tiny, tmp_path)
     for content in (b"half a file", b""):
         (tmp_path / "state.pt").write_bytes(content)
-        with pytest.raises(UserError, match=r"state\.pt: damaged, .* delete it"):
+        with pytest.raises(UserError, match=r"state\.pt: damaged .* delete it"):
             train(tiny, tmp_path)
     for changes in ({"model": {}}, {"optimizer": {}}, {"rng": None}):  # of another version
         torch.save(whole | changes, tmp_path / "state.pt")
-        with pytest.raises(UserError, match=r"state\.pt: .* another version; delete it"):
+        with pytest.raises(UserError, match=r"state\.pt: .* another version\); .* delete it"):
             train(tiny, tmp_path)
     torch.save({key: whole[key] for key in whole if key != "losses"}, tmp_path / "state.pt")
-    with pytest.raises(UserError, match=r"state\.pt: .* another version; delete it"):
+    with pytest.raises(UserError, match=r"state\.pt: .* another version\); .* delete it"):
         train(tiny, tmp_path)
 
 
