@@ -6,8 +6,8 @@ into a new token, again and again. Encoding is tiktoken's, from the tokens that 
 """
 
 import heapq
+import re
 import time
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -25,6 +25,8 @@ PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
 CUT = regex.compile(r"(?r)\S\s")  # searched for from the end
+# a word with the white space before it; Python's own `re` is faster, and takes four control characters for white space
+SPACED = re.compile(r"[^\S\x1c-\x1f]*[\S\x1c-\x1f]+|\s+")
 PLAIN = [*range(ord("!"), 127), *range(161, 173), *range(174, 256)]  # bytes that GPT-2's files show as Latin-1
 BYTES = [chr(byte if byte in PLAIN else 256 + sum(b not in PLAIN for b in range(byte))) for byte in range(256)]
 GAP = -1  # in place of a token
@@ -84,10 +86,19 @@ def split(text: str, specials: Iterable[str]) -> list[str]:
 
 
 def count_pieces(texts: Iterable[str], specials: Iterable[str] = (END,)) -> Counter[bytes]:
-    """How often each piece occurs. Special tokens are cut out, and nothing is joined across one."""
-    documents = (document for text in texts for document in split(text, specials)[::2])
-    counts = Counter(piece for document in documents for piece in PIECES.findall(document))
-    return Counter({piece.encode(): n for piece, n in counts.items()})
+    """How often each piece occurs. Special tokens are cut out, and nothing is joined across one.
+
+    Words are counted first and cut into pieces then, each once: no piece goes on after a word (`regrouped`).
+    """
+    words: Counter[str] = Counter()
+    for text in texts:
+        for document in split(text, specials)[::2]:
+            words.update(SPACED.findall(document))
+    counts: Counter[bytes] = Counter()
+    for word, n in words.items():
+        for piece in PIECES.findall(word):
+            counts[piece.encode()] += n
+    return counts
 
 
 def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
@@ -98,14 +109,13 @@ def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
     """
     tokens = [bytes([byte]) for byte in range(256)]
     order = [descending(token) for token in tokens]
-    # all pieces in one row, with gaps between them; a new token stands at its first part, and leaves a gap at the other
-    row, weight = array("i", [GAP]), array("q", [0])
+    # all pieces in one row, with gaps between them; a token stands at its first byte and at its last
+    row, weight = [GAP], [0]
     for piece, n in pieces.items():
-        row.extend([*piece, GAP])
-        weight.extend([n] * (len(piece) + 1))
-    left, right = array("q", range(-1, len(row) - 1)), array("q", range(1, len(row) + 1))  # the neighbours' places
-    total: Counter[Pair] = Counter()
-    where: defaultdict[Pair, array[int]] = defaultdict(lambda: array("q"))  # places where a pair begins, or began
+        row += [*piece, GAP]
+        weight += [n] * (len(piece) + 1)
+    total: defaultdict[Pair, int] = defaultdict(int)  # Counter is slower
+    where: defaultdict[Pair, list[int]] = defaultdict(list)  # places where a pair begins, or began
     for place, pair in enumerate(pairwise(row)):
         if GAP not in pair:
             total[pair] += weight[place]
@@ -120,23 +130,25 @@ def learn(pieces: Counter[bytes], vocab_size: int) -> list[bytes]:
         pair = first, second = heapq.heappop(heap)[-1]
         tokens.append(tokens[first] + tokens[second])
         order.append(descending(tokens[new]))
-        changed: set[Pair] = set()
+        half, whole = len(tokens[first]), len(tokens[new])
+        change: defaultdict[Pair, int] = defaultdict(int)
         for place in where.pop(pair):  # from the left
-            gone = right[place]
-            if row[place] != first or row[gone] != second:
+            if row[place] != first or row[place + half] != second:
                 continue
-            before, after = left[place], right[gone]
-            one, other = row[before], row[after]
-            for begin, old, now in (before, (one, first), (one, new)), (place, (second, other), (new, other)):
-                if GAP not in now:
-                    total[old] -= weight[place]
-                    total[now] += weight[place]
-                    where[now].append(begin)
-                    changed |= {old, now}
-            row[place], row[gone] = new, GAP
-            right[place], left[after] = after, place
-        total[pair] = 0
-        for a, b in changed:
+            before, after, n = row[place - 1], row[place + whole], weight[place]
+            if before != GAP:
+                change[before, first] -= n
+                change[before, new] += n
+                where[before, new].append(place - len(tokens[before]))
+            if after != GAP:
+                change[second, after] -= n
+                change[new, after] += n
+                where[new, after].append(place)
+            row[place + half] = GAP
+            row[place] = row[place + whole - 1] = new
+        total[pair] = change[pair] = 0
+        for (a, b), n in change.items():
+            total[a, b] += n
             if total[a, b]:
                 heapq.heappush(heap, (-total[a, b], order[a], order[b], (a, b)))
             else:

@@ -28,6 +28,12 @@ def test_any_small_text_too(text: str) -> None:
     assert bpe.learn(pieces, 280) == learn_slowly(pieces, 280)
 
 
+@given(st.text(alphabet="ab1!' \t\n\r\x0b\x1c\x1f\x85\xa0\u2003\u200bé", max_size=30))
+def test_words_have_the_pieces_of_the_whole_text(text: str) -> None:
+    """Whatever is white space to whom."""
+    assert bpe.count_pieces([text]) == Counter(piece.encode() for piece in bpe.PIECES.findall(text))
+
+
 def test_of_equally_frequent_pairs_the_greatest_is_joined_first() -> None:
     tokens = bpe.learn(Counter({b"ab": 3, b"cd": 3, b"ce": 3, b"zz": 1}), 260)
     assert tokens[256:] == [b"ce", b"cd", b"ab", b"zz"]
