@@ -36,8 +36,9 @@ class GPT1Tokenizer(Separated):
 
     least = 0  # GPT-1 itself has none
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Writes vocab.json and merges.txt, which Hugging Face reads (and drops accents, and knows fewer dashes)."""
+        folder = Path(folder)
         write_json(folder / "vocab.json", {token: i for i, token in enumerate([*self.tokens, *self.specials])})
         write_atomically(folder / "merges.txt", "\n".join(["#version: 0.2", *self.merges, ""]))
 

@@ -32,12 +32,12 @@ class BytePairTokenizer(bpe.Separated):
         return cls(tuple(token.decode("latin-1") for token in tokens), specials=tuple(specials))
 
     @classmethod
-    def load(cls, folder: Path) -> "BytePairTokenizer":
+    def load(cls, folder: str | Path) -> "BytePairTokenizer":
         """The tokenizer that `save` wrote; `begins`, a fact of a training text, is not stored."""
-        return cls.of(*bpe.load(folder / "vocab.json", folder / "merges.txt"))
+        return cls.of(*bpe.load(Path(folder) / "vocab.json", Path(folder) / "merges.txt"))
 
-    def save(self, folder: Path) -> None:
-        bpe.save(folder, [token.encode("latin-1") for token in self.tokens], self.specials)
+    def save(self, folder: str | Path) -> None:
+        bpe.save(Path(folder), [token.encode("latin-1") for token in self.tokens], self.specials)
 
     @cached_property
     def encoding(self) -> tiktoken.Encoding:

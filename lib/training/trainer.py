@@ -206,7 +206,12 @@ def likeliest_tokens(objective: Objective, split: Any) -> torch.Tensor:
 
 
 def train(
-    config: RunConfig, folder: Path, device: str = "cpu", show: Show = ignore, backends: Names = (), shard: bool = False
+    config: RunConfig,
+    folder: str | Path,
+    device: str = "cpu",
+    show: Show = ignore,
+    backends: Names = (),
+    shard: bool = False,
 ) -> None:
     """Train `config` into the run folder `folder`, or resume the run in it; `show` sees each row of metrics.
 
@@ -215,6 +220,7 @@ def train(
     random state are restored. `shard`: see lib/training/distributed.py. Raises UserError if the config, the folder, the
     device or a back end cannot work, or if another process is at work in the folder.
     """
+    folder = Path(folder)
     machine.check_device(device)
     check_backends(backends)
     if shard:

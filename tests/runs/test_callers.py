@@ -9,9 +9,12 @@ import pytest
 from conftest import ROOT, TINY
 
 from lib.config import RunConfig
+from lib.language.tokenizers import BytePairTokenizer
 from lib.runs.pool import empty
 from lib.runs.run import Run
 from lib.support.errors import UserError
+from lib.training.trainer import train
+from lib.training.weights import load_weights
 
 SCRIPT = """
 import sys
@@ -49,3 +52,12 @@ def test_a_config_is_checked_section_by_section() -> None:
         RunConfig(data={"p": 5})  # type: ignore[arg-type]
     assert RunConfig(seed="7").seed == 7  # type: ignore[arg-type]
     assert TINY.override({"seed": "7"}) == TINY.override({"seed": 7})
+
+
+def test_a_path_may_be_a_text(tmp_path: Path) -> None:
+    train(TINY.override({"train.max_steps": 1}), str(tmp_path / "run"))
+    assert Run(str(tmp_path / "run")).summary["steps"] == 1
+    assert load_weights(str(tmp_path / "run"))[2].train.max_steps == 1
+    learned = BytePairTokenizer.of([bytes([byte]) for byte in range(256)])
+    learned.save(str(tmp_path))
+    assert BytePairTokenizer.load(str(tmp_path)) == learned
