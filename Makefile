@@ -32,6 +32,7 @@ lint: .venv/installed-dev
 bench: .venv/installed
 	$(BIN)/python -m bench.step
 	$(BIN)/python -m bench.generate
+	$(BIN)/python -m bench.language
 
 .venv/installed: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version)'
