@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.optim import Muon
 
 from lib.config import OptimConfig, RunConfig
 
@@ -19,10 +20,12 @@ class Optimizer:
     Weight decay applies to tensors of two or more dimensions, not to biases and norms, as in the starter. With
     `decay="all"` weight decay applies to all tensors, as in the code of Power et al. 2022. Muon (Jordan et al. 2024)
     orthogonalises the updates of the blocks' matrices; AdamW trains embeddings, output layer and vectors beside it, at
-    the same learning rate. `filters` change the whole gradient before each step.
+    the same learning rate. `filters` change the whole gradient before each step. `muon` may be a faster class.
     """
 
-    def __init__(self, model: nn.Module, run: RunConfig, device: str = "cpu", filters: Sequence[Filter] = ()) -> None:
+    def __init__(
+        self, model: nn.Module, run: RunConfig, device: str = "cpu", filters: Sequence[Filter] = (), muon: Any = Muon
+    ) -> None:
         config = self.config = run.optim
         self.max_steps, self.filters = run.train.max_steps, filters
         # float16 ends at 6e-8: gradients smaller than that survive if the loss is scaled up first
@@ -38,8 +41,7 @@ class Optimizer:
         self.parts = [make(config, [g for g in groups if g["params"]])]
         if hidden:
             # match_rms_adamw scales Muon's updates to the size of AdamW's, so that one learning rate suits both
-            options: dict[str, Any] = {"momentum": 0.95, "adjust_lr_fn": "match_rms_adamw"}
-            self.parts.append(torch.optim.Muon(hidden, config.lr, config.weight_decay, **options))
+            self.parts.append(muon(hidden, config.lr, config.weight_decay, adjust_lr_fn="match_rms_adamw"))
 
     def lr(self, step: int) -> float:
         """The learning rate of the update from `step` to `step + 1`."""

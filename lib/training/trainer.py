@@ -20,6 +20,7 @@ from lib.support.errors import UserError
 from lib.training import datasets, distributed, methods, prefixes, state, tracker, weights
 from lib.training.backends import Names, check_backends
 from lib.training.folder import SNAPSHOTS, WEIGHTS, at_chance, describe
+from lib.training.muon import StackedMuon
 
 Show = Callable[[Row], None]
 SAMPLE_TOKENS = 48  # of the text that is continued at each evaluation
@@ -58,7 +59,7 @@ class Trainer:
         self.model.checkpointing = config.train.activation_checkpointing
         self.objective = make_objective(self.model, self.data, config.train)
         shared = distributed.parallelise(self.objective, device, shard)
-        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim))
+        self.optimizer = Optimizer(self.model, config, device, methods.make_filters(config.optim), StackedMuon)
         self.tracker = tracker.ExperimentTracker(folder, config, device, backends)
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)
