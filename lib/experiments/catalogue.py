@@ -25,13 +25,13 @@ LANGUAGE = by_name(
     l.lstm_vs_gpt, l.lstm_vs_gpt_tuning, l.lstm_vs_gpt_tuned, l.lstm_vs_gpt_deeper,
     l.tinystories, l.gpt2_small, l.gpt2_challenges,
 )
-RULES = by_name(  # notebook 10: trained by name, and not stored yet
+RULES = by_name(  # notebook 10: trained by name
     r.rules_divisors, r.rules_parity, r.rules_mirrors, r.rules_batches, r.rules_noise, r.rules_grid,
 )
 # fmt: on
 ON_A_GPU = by_name(l.lstm_vs_gpt_paper, l.tinystories_paper, l.gpt2_medium, l.gpt2_large)  # no run is stored
-STORED = ARITHMETIC | LANGUAGE
-EXPERIMENTS = STORED | RULES | ON_A_GPU
+STORED = ARITHMETIC | RULES | LANGUAGE
+EXPERIMENTS = STORED | ON_A_GPU
 
 BY_NAME_ONLY = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
 # what `make FRESH=1` trains again; trials are left out, whose outcome is in the configs of the others
