@@ -2,8 +2,8 @@
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
 #   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow,
 #                   ablation_two_layers and the trials: an hour and a half on two cores
-#   make test       lint, and all tests: seven minutes on two cores
-#   make quick      what one runs while writing: all tests but the slow ones, under a minute
+#   make test       lint, and all tests: some nine minutes on two cores
+#   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types
 #   make bench      timings                  make clean   remove .venv and caches
 PYTHON ?= python3
