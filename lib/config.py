@@ -12,7 +12,7 @@ from typing import Literal
 
 from lib.support.errors import UserError
 from lib.support.expressions import CONDITION, OPERATION, SIGNS, fault, is_of_permutations
-from lib.support.fields import Nested, Section, option
+from lib.support.fields import Nested, Section, defaults, option
 
 
 @dataclass(frozen=True)
@@ -195,5 +195,5 @@ class RunConfig(Nested):
     @property
     def id(self) -> str:
         """Ten hex digits that name this config: a hash of the fields that differ from the defaults."""
-        changed = dict(self.flat().items() - RunConfig().flat().items())
+        changed = dict(self.flat().items() - defaults(RunConfig).items())
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:10]

@@ -53,7 +53,7 @@ def show_experiments(root: Path) -> None:
         try:
             configs = make()
             others = [config for config in configs if find(name, config, root) is None]
-            begun = sum((root / name / config.id / STATE).exists() for config in others)
+            begun = (root / name).exists() and sum((root / name / config.id / STATE).exists() for config in others)
             counts = f"{len(configs) - len(others):3}/{len(configs)} stored" + f", {begun} begun" * (begun > 0)
             print(f"{name:{width}} {counts}   {about}")
         except UserError as error:

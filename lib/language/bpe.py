@@ -25,7 +25,7 @@ PIECES = regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}
 END = "<|endoftext|>"
 BLOCK = 1 << 20  # characters read at a time
 CUT = regex.compile(r"(?r)\S\s")  # searched for from the end
-# a word with the white space before it; Python's own `re` is faster, and takes four control characters for white space
+# a word with the white space before it, where pieces end; `re` is faster, but takes \x1c to \x1f for white space
 SPACED = re.compile(r"[^\S\x1c-\x1f]*[\S\x1c-\x1f]+|\s+")
 PLAIN = [*range(ord("!"), 127), *range(161, 173), *range(174, 256)]  # bytes that GPT-2's files show as Latin-1
 BYTES = [chr(byte if byte in PLAIN else 256 + sum(b not in PLAIN for b in range(byte))) for byte in range(256)]
@@ -86,14 +86,9 @@ def split(text: str, specials: Iterable[str]) -> list[str]:
 
 
 def count_pieces(texts: Iterable[str], specials: Iterable[str] = (END,)) -> Counter[bytes]:
-    """How often each piece occurs. Special tokens are cut out, and nothing is joined across one.
-
-    Words are counted first and cut into pieces then, each once: no piece goes on after a word (`regrouped`).
-    """
-    words: Counter[str] = Counter()
-    for text in texts:
-        for document in split(text, specials)[::2]:
-            words.update(SPACED.findall(document))
+    """How often each piece occurs. Special tokens are cut out, and nothing is joined across one."""
+    documents = (document for text in texts for document in split(text, specials)[::2])
+    words = Counter(word for document in documents for word in SPACED.findall(document))
     counts: Counter[bytes] = Counter()
     for word, n in words.items():
         for piece in PIECES.findall(word):

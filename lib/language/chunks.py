@@ -18,7 +18,7 @@ from lib.model import to_logits
 from lib.objective import EVAL_TOKENS, Objective, evaluating
 
 CHUNK_LOGITS = 2**24  # numbers at a time, where a vocabulary is large
-ROWS, BLOCK = 512, 1024  # of logits in a block, which fits into a processor's cache
+ROWS, BLOCK = 512, 1024  # rows and columns of logits that fit into a processor's cache
 LOG_2 = math.log(2)
 SHORT = 128  # tokens
 
@@ -30,8 +30,10 @@ class CorpusObjective(Objective):
         """Mean nats per token, a scalar."""
         if self.config.whole_logits:
             return super().forward(batch)
-        with self.precision(batch.tokens.device):
-            return chunked_loss(self.network, batch)
+        device = batch.tokens.device
+        rounded = self.config.precision == "bfloat16" and device.type == "cpu"
+        with self.precision(device):
+            return chunked_loss(self.network, batch, torch.bfloat16 if rounded else torch.float32)
 
     def evaluate(self, windows: Windows) -> tuple[float, float]:
         """Loss in nats and accuracy per token of the evaluated windows."""
@@ -43,23 +45,19 @@ class CorpusObjective(Objective):
             return function(self.network, *args, **options)
 
 
-def chunked_loss(network: nn.Module, batch: Batch) -> Tensor:
+def chunked_loss(network: nn.Module, batch: Batch, dtype: torch.dtype) -> Tensor:
     """The mean loss per token, which never holds the logits (tokens, V) of more than a chunk; nothing is padded.
 
-    In float32 and on a GPU it is that of whole logits. In bfloat16 on a CPU the output layer's products are rounded as
-    all others are; probabilities, losses and their sums are in float32.
+    Matrices of the output layer are multiplied as `dtype`; probabilities, losses and their sums are in float32.
     """
-    device, targets = batch.tokens.device.type, batch.targets.flatten()
-    autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
-    rounded = device == "cpu" and autocast == torch.bfloat16
-    short = rounded and batch.width <= SHORT and not network.checkpointing
+    short = dtype == torch.bfloat16 and batch.width <= SHORT and not network.checkpointing
     with short_attention() if short else nullcontext():
         states = network.states(batch.tokens)
-    features, weight = network.features(states).flatten(0, 1), network.output_weight  # (B T, D), (V, D)
-    with torch.autocast(device, enabled=False):
+    features, targets = network.features(states).flatten(0, 1), batch.targets.flatten()  # (B T, D), (B T,)
+    with torch.autocast(features.device.type, enabled=False):
         if network.config.output == "softmax" and network.config.temperature == 1:
-            return LossInBlocks.apply(features, weight, targets, torch.bfloat16 if rounded else torch.float32)
-        return checkpointed_loss(features, weight, targets, network.config)
+            return LossInBlocks.apply(features, network.output_weight, targets, dtype)
+        return checkpointed_loss(features, network.output_weight, targets, network.config)
 
 
 @contextmanager
@@ -81,7 +79,7 @@ def short_attention() -> Iterator[None]:
 class LossInBlocks(torch.autograd.Function):
     """Mean cross-entropy of the softmax of `features @ weight.T`, its gradient computed along with it.
 
-    The logits of ROWS tokens are made in blocks that fit into a processor's cache, and become exponentials there. The
+    The logits of some rows are made in blocks that fit into a processor's cache, and become exponentials there. The
     sums over all blocks tell by what to multiply each block to make probabilities of it, and their products with
     `weight` and `features` are the gradient. Powers of 2, because exp takes three times as long as exp2.
     """
@@ -89,12 +87,13 @@ class LossInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
         """features (N, D), weight (V, D), targets (N,); matrices are multiplied as `dtype` -> scalar."""
-        N, of_targets = len(features), weight[targets]
+        N, V, of_targets = len(features), len(weight), weight[targets]
+        rows, columns = (ROWS, BLOCK) if features.device.type == "cpu" else (max(1, CHUNK_LOGITS // V), V)
         nll = -(features * of_targets).sum()
         grad_features = of_targets.div_(-N)
         grad_weight = torch.zeros_like(weight).index_add_(0, targets, features, alpha=-1 / N)
-        blocks, grad_blocks = weight.to(dtype).split(BLOCK), grad_weight.split(BLOCK)
-        for x, grad_x in zip(features.split(ROWS), grad_features.split(ROWS), strict=True):
+        blocks, grad_blocks = weight.to(dtype).split(columns), grad_weight.split(columns)
+        for x, grad_x in zip(features.split(rows), grad_features.split(rows), strict=True):
             to_base_2, x = (x / LOG_2).to(dtype), x.to(dtype)
             exponentials, tops, sums = [], [], []
             for block in blocks:

@@ -1,7 +1,4 @@
-"""A finished run, found by its config, and opened from its folder or from a sweep's archive.
-
-torch is imported when it is needed, so that a list of runs need not wait for it.
-"""
+"""A finished run, found by its config, and opened from its folder or from a sweep's archive."""
 
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +11,7 @@ from lib.runs import archive, named
 from lib.support.errors import UserError
 from lib.training import folder as files
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # a list of runs is to come without waiting for torch
     from lib.language.networks import Network
     from lib.language.tokenizers import Tokenizer
 
@@ -117,7 +114,7 @@ def find(experiment: str, config: RunConfig, root: Path = CHECKPOINTS) -> Run | 
     places: list[files.Folder] = [folder]
     packed = archive.open_archive(archive.archive_of(folder.parent))
     if packed is not None and not (folder / files.STATE).exists():
-        places.append(packed / config.id)
+        places.append(packed / folder.name)
     runs = (Run(place) for place in places if (place / files.SUMMARY).exists())
     return next((run for run in runs if run.config == config), None)
 

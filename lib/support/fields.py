@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from lib.support.errors import UserError, shortened, suggestion
 
+# of a class of configs: its fields' defaults by dotted name; and the fields' types
+defaults: Callable[[type], dict[str, Any]] = cache(lambda of: of().flat())
 type_hints: Callable[[type], dict[str, Any]] = cache(typing.get_type_hints)
 
 
@@ -95,7 +97,7 @@ class Nested:
 
     def override(self, changes: dict[str, Any]) -> Self:
         """A copy with fields set by dotted name, e.g. {"optim.lr": 3e-3, "seed": 1}; values may be text."""
-        known = self.flat()
+        known = defaults(type(self))
         parts: dict[str, dict[str, Any]] = {}
         for name, value in changes.items():
             if name not in known:
