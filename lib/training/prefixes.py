@@ -1,181 +1,221 @@
-"""The scored tokens' logits with each distinct prefix of a batch computed once: the same numbers for less work.
+"""The scored tokens' logits with the beginnings that equations share computed once: the same numbers for less work.
 
-Skip this file at first: `logits_of_scored` gives what `Transformer.forward` gives, and the tests hold the two together.
+Skip this file at first: `SharedPrefixes` gives what `lib.objective.scored_logits` gives, and the tests hold the two
+together.
 
 A causal model's state at a position depends on the tokens up to there alone. Two equations with one dividend share:
 
-    12 / 5 =        prefixes   12    12 /    12 / 5    12 / 5 =
-    12 / 7 =                   12    12 /    12 / 7    12 / 7 =
+    12 / 5 =        states of   12    12 /    12 / 5    12 / 5 =
+    12 / 7 =                    12    12 /    12 / 7    12 / 7 =
 
-Both rows have the prefixes "12" and "12 /", so six states stand for eight. Of 512 equations modulo 97 there are only 97
-prefixes "a" and as many "a /". Before the first block a state depends on one token and its position alone, so there are
-196 of those. The last block is asked at the scored tokens only, here at "=".
+Six states stand for eight. All equations modulo 97 have 97 beginnings "a /", and a batch of 512 has nearly all of them.
+So a batch needs two states of each beginning, and two of each equation, at its own tokens. Before the first block a
+state depends on one token and its position alone, so there are 195 of those. The last block is asked at the scored
+tokens only, here at "=".
+
+As many states are computed for each batch, whatever its equations: for each new size of a product the CPU's library
+would first write a new program, and that takes longer than a step.
+
+States are the rows of tables: of the first table one per distinct (position, token), of later ones the beginnings' and
+then the batch's own. B sequences of T tokens; N states to compute from R rows; H heads of size d = D / H.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from lib.data import IGNORE, Batch, Scoring
+from lib.data import IGNORE, Batch, Dataset, Scoring
 from lib.language.networks import Network
 from lib.model import Attention, Block, Transformer, rotate
-from lib.objective import Scored
-from lib.objective import scored_logits as plain_logits
+from lib.objective import Scored, ScoredLogits, scored_logits
+
+MOST_KEYS = 2**20  # entries of the array in which beginnings are looked up
 
 
-def scored_logits(model: Network, batch: Batch, scoring: Scoring) -> Scored:
-    """`lib.objective.scored_logits`, by shared prefixes where these apply.
+def fastest(network: Network, data: Dataset) -> ScoredLogits:
+    """`scored_logits`, or a faster function of the same result: for transformers on a CPU, where few tokens are scored.
 
-    Prefixes are shared by transformers without dropout: one mask would be drawn for all that share a prefix. On a GPU
-    the search for prefixes would take longer than it saves.
+    A GPU computes whole sequences sooner.
     """
-    drops = model.config.dropout and model.training
-    sharing = isinstance(model, Transformer) and not drops and not batch.tokens.is_cuda
-    if sharing and scoring in ("last", "few"):
-        scored = batch.targets != IGNORE
-        return logits_of_scored(model, batch.tokens, scored), batch.targets[scored]
-    return plain_logits(model, batch, scoring)
+    on_cpu = not data.splits["train"].tokens.is_cuda
+    shares = isinstance(network, Transformer) and on_cpu and data.scoring in ("last", "few")
+    return SharedPrefixes(data) if shares else scored_logits
+
+
+class Beginnings:
+    """The n distinct ones among the beginnings (n_all, depth) of some sequences."""
+
+    def __init__(self, tokens: Tensor, vocab_size: int) -> None:
+        self.depth, self.place_values = tokens.shape[1], vocab_size ** torch.arange(tokens.shape[1])
+        keys, which = torch.unique((tokens * self.place_values).sum(1), return_inverse=True)
+        self.tokens = tokens.new_empty(len(keys), self.depth).index_copy_(0, which, tokens).t()  # (depth, n)
+        self.number = keys.new_zeros(vocab_size**self.depth).index_copy_(0, keys, torch.arange(len(keys)))
+        self.rows = torch.arange(self.tokens.numel()).view(self.tokens.shape)  # in later tables, by position
+
+    def rows_of(self, tokens: Tensor) -> Tensor:
+        """Where later tables hold the states of each sequence's beginning, (depth, B)."""
+        keys = (tokens[:, : self.depth] * self.place_values).sum(1)
+        return self.rows.index_select(1, self.number.index_select(0, keys))
+
+    def saving(self, n_sequences: int) -> int:
+        """How many states fewer there are to compute if so many sequences share them."""
+        return self.depth * n_sequences - self.rows.numel()
 
 
 @dataclass(frozen=True)
-class Prefixes:
-    """The distinct prefixes that a batch's scored tokens need, one node each, first those of length 1, then 2, …
+class Sequences:
+    """Some sequences of which a block computes the states from position `start` on, in the order of positions."""
 
-    A table is a list of states, one a row: first one per distinct (position, token), later one per node.
+    rows: Tensor  # (T, B) where the block's table holds their tokens
+    start: int
+
+
+class SharedPrefixes:
+    """`lib.objective.scored_logits` for the sequences of one data set."""
+
+    def __init__(self, data: Dataset) -> None:
+        V, splits = data.tokenizer.vocab_size, data.splits.values()
+        T = max(split.width for split in splits)
+        tokens = torch.cat([F.pad(split.tokens, (0, T - split.width)) for split in splits])
+        scored = torch.cat([F.pad(split.targets != IGNORE, (0, T - split.width)) for split in splits])
+        self.asked = int(scored.any(0).nonzero()[0])  # the first position that is scored in any sequence
+        occurs = torch.zeros(T, V, dtype=torch.bool)
+        occurs[torch.arange(T).expand_as(tokens), tokens] = True
+        self.positions, self.tokens = occurs.nonzero(as_tuple=True)  # of the rows of the first table
+        self.row = occurs.flatten().cumsum(0) - 1  # of token v at position t, in place t V + v
+        self.offsets = torch.arange(0, T * V, V)[:, None]
+        depths = [depth for depth in range(self.asked + 1) if V**depth <= MOST_KEYS]
+        self.beginnings = [Beginnings(tokens[:, :depth], V) for depth in depths]
+
+    def __call__(self, model: Transformer, batch: Batch, scoring: Scoring) -> Scored:
+        """A model that drops computes whole sequences: one mask would be drawn for all that share a state."""
+        if model.config.dropout and model.training:
+            return scored_logits(model, batch, scoring)
+        scored = batch.targets != IGNORE
+        picked = None if scoring == "last" else places(scored, self.asked)
+        return model.logits(self.states(model, batch.tokens, picked)), batch.targets[scored]
+
+    def states(self, model: Transformer, tokens: Tensor, picked: Tensor | None) -> Tensor:
+        """The last block's output for the tokens (B, T) from position `asked` on, or those picked of them: (N, D)."""
+        B, T = tokens.shape
+        shared = max(self.beginnings, key=lambda some: some.saving(B))
+        own = torch.arange(B * (T - shared.depth)).view(-1, B) + shared.rows.numel()
+        later = torch.cat([shared.rows_of(tokens), own])
+        rows, rows_of_shared, positions = self.first_rows(tokens.t()), self.first_rows(shared.tokens), self.positions
+        table = model.embed(self.tokens)
+        if model.config.positions == "learned":
+            table = table + model.position(self.positions)
+        elif model.config.positions == "sinusoidal":
+            table = table + model.sinusoids[self.positions]
+        for block in model.blocks[:-1]:
+            sequences = [Sequences(rows_of_shared, 0), Sequences(rows, shared.depth)]
+            table, positions = block_on_table(block, table, positions, sequences)
+            rows, rows_of_shared = later, shared.rows
+        return block_on_table(model.blocks[-1], table, positions, [Sequences(rows, self.asked)], picked)[0]
+
+    def first_rows(self, tokens: Tensor) -> Tensor:
+        """Where the first table holds each of the tokens (T, B)."""
+        return self.row.index_select(0, (tokens + self.offsets[: len(tokens)]).flatten()).view(tokens.shape)
+
+
+def places(scored: Tensor, start: int) -> Tensor:
+    """For each scored token (B, T), row by row, its place among those from `start` on in the order of positions."""
+    row, position = scored.nonzero(as_tuple=True)
+    return (position - start) * len(scored) + row
+
+
+def block_on_table(
+    block: Block, table: Tensor, positions: Tensor, sequences: list[Sequences], picked: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`Block.forward` for the states of the sequences, or the picked ones of them, and their positions.
+
+    table: (R, D), states at `positions` (R,) -> (N, D), (N,)
     """
-
-    tokens: Tensor  # (M,) token of each distinct (position, token)
-    positions: Tensor  # (M,) its position
-    node_positions: Tensor  # (N,) last position of each node's prefix
-    first: list[Tensor]  # per length t + 1: rows (U_t, t + 1) in the table of (position, token), along each prefix
-    later: list[Tensor]  # the same as rows in the table of nodes
-    ends: list[Tensor]  # per length: which of its nodes end at a scored token; the last block computes those alone
-    of_scored: Tensor  # (n,) for each scored token, row by row, its place among the ends of all lengths
-
-
-def find_prefixes(tokens: Tensor, scored: Tensor, vocab_size: int) -> Prefixes:
-    """tokens: (B, T) int64; scored: (B, T) bool, where a logit is wanted."""
-    B, T = tokens.shape
-    needed = scored.flip(1).cumsum(1).flip(1) > 0  # (B, T): a scored token comes here or later
-    distinct, first, later, ends = [], [], [], []
-    prefix = tokens.new_zeros(B)  # which distinct prefix each row has, up to the position before
-    rows_first, rows_later = [], []  # per position: for each row of the batch, its row in either table
-    place_of_end = tokens.new_zeros(B, T)
-    n_distinct = n_nodes = n_ends = 0
-    n_prefixes = 1
-    for t in range(int(needed.any(0).sum())):
-        here = needed[:, t].nonzero()[:, 0]
-        token = tokens[:, t].index_select(0, here)
-        ids, place = unique(token, vocab_size)
-        distinct.append(ids)
-        rows_first.append(tokens.new_zeros(B).index_copy_(0, here, n_distinct + place))
-        n_distinct += len(ids)
-        longer = prefix.index_select(0, here) * vocab_size + token
-        nodes, node = unique(longer, n_prefixes * vocab_size)
-        prefix.index_copy_(0, here, node)
-        rows_later.append(n_nodes + prefix)
-        n_prefixes = len(nodes)
-        n_nodes += n_prefixes
-        example = tokens.new_empty(n_prefixes).scatter_(0, node, here)
-        first.append(torch.stack(rows_first, 1).index_select(0, example))
-        later.append(torch.stack(rows_later, 1).index_select(0, example))
-        wanted = scored[:, t].nonzero()[:, 0]
-        end, place = unique(prefix.index_select(0, wanted), n_prefixes)
-        ends.append(end)
-        place_of_end[:, t].index_copy_(0, wanted, n_ends + place)
-        n_ends += len(end)
-    positions = torch.cat([ids.new_full((len(ids),), t) for t, ids in enumerate(distinct)])
-    node_positions = torch.cat([along.new_full((len(along),), t) for t, along in enumerate(first)])
-    return Prefixes(torch.cat(distinct), positions, node_positions, first, later, ends, place_of_end[scored])
-
-
-def unique(numbers: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """The distinct ones of `numbers` (n,), all below `limit`, and the place of each among them, without a sort."""
-    seen = numbers.new_zeros(limit, dtype=torch.bool).index_fill_(0, numbers, True)
-    distinct = seen.nonzero()[:, 0]
-    places = numbers.new_empty(limit).scatter_(0, distinct, torch.arange(len(distinct), device=numbers.device))
-    return distinct, places.index_select(0, numbers)
-
-
-def logits_of_scored(model: Transformer, tokens: Tensor, scored: Tensor) -> Tensor:
-    """Logits (n, V) of the scored tokens, row by row: `model(tokens)[scored]`. Padding on the right is never read.
-
-    tokens: (B, T) int64; scored: (B, T) bool. The model must draw no dropout: see `scored_logits`.
-    """
-    prefixes = find_prefixes(tokens, scored, model.embed.num_embeddings)
-    table = model.embed(prefixes.tokens)  # (M, D)
-    if model.config.positions == "learned":
-        table = table + model.position(prefixes.positions)
-    elif model.config.positions == "sinusoidal":
-        table = table + model.sinusoids[prefixes.positions]
-    positions, along = prefixes.positions, prefixes.first
-    for i, block in enumerate(model.blocks):
-        if i == len(model.blocks) - 1:
-            along = [rows[end] for rows, end in zip(along, prefixes.ends, strict=True) if len(end)]
-        table = block_on_table(block, table, positions, along)
-        positions, along = prefixes.node_positions, prefixes.later
-    return model.logits(table)[prefixes.of_scored]
-
-
-def block_on_table(block: Block, table: Tensor, positions: Tensor, along: list[Tensor]) -> Tensor:
-    """`Block.forward` for the nodes whose prefixes are the rows `along` of `table` (R, D): their states (N, D)."""
+    own, rows, hidden, of_own = read_by(sequences)
+    if picked is not None:
+        own, rows, hidden = own[picked], rows[:, picked], hidden[:, picked]
     normed = block.attention_norm(table) if block.pre else table
-    own = torch.cat([rows[:, -1] for rows in along])  # (N,) each node's own row
-    x = table.index_select(0, own) + attend(block.attention, normed, positions, own, along)
+    x = table.index_select(0, own) + attend(block.attention, normed, positions, own, rows, hidden)
     if block.pre:
-        return x + block.feed_forward(block.feed_forward_norm(x))
+        return x + block.feed_forward(block.feed_forward_norm(x)), of_own
     x = block.attention_norm(x)
-    return block.feed_forward_norm(x + block.feed_forward(x))
+    return block.feed_forward_norm(x + block.feed_forward(x)), of_own
 
 
-def attend(attention: Attention, table: Tensor, positions: Tensor, own: Tensor, along: list[Tensor]) -> Tensor:
-    """Attention of each node, in row `own` (N,) of `table`, to all tokens of its prefix: (R, D) -> (N, D)."""
+def read_by(sequences: list[Sequences]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each state its own row (N,), those of its sequence (T, N), which are hidden (T, N), and its position (N,)."""
+    position, hidden = layout(tuple((*some.rows.shape, some.start) for some in sequences))
+    T = len(hidden)
+    read = [some.rows.repeat(1, len(some.rows) - some.start) for some in sequences]
+    along = torch.cat([F.pad(rows, (0, 0, 0, T - len(rows))) for rows in read], 1)
+    return along.gather(0, position[None])[0], along, hidden, position
+
+
+@lru_cache(maxsize=8)
+def layout(shapes: tuple[tuple[int, int, int], ...]) -> tuple[Tensor, Tensor]:
+    """The position of each state (N,), and which tokens come after it, (T, N), for some (T, B, start)."""
+    position = torch.cat([torch.arange(start, T).repeat_interleave(B) for T, B, start in shapes])
+    return position, torch.arange(max(T for T, _, _ in shapes))[:, None] > position
+
+
+def attend(attention: Attention, table: Tensor, positions: Tensor, own: Tensor, rows: Tensor, hidden: Tensor) -> Tensor:
+    """Attention of the states in rows `own` (N,) of the table (R, D) to `rows` (T, N) that are not hidden: (N, D)."""
     H = attention.n_heads
-    few = len(own) < len(table)  # project the nodes that ask, or the whole table, whichever is less
-    q = attention.query(table.index_select(0, own) if few else table).float()
-    k, v = attention.key(table).float(), attention.value(table).float()  # sums in bfloat16 are slow and inexact
+    if few := len(own) < len(table):  # project the states that ask, or the whole table, whichever is less
+        q, k, v = attention.query(table.index_select(0, own)), attention.key(table), attention.value(table)
+    else:
+        q, k, v = side_by_side(table, attention.query, attention.key, attention.value).chunk(3, 1)
+    q, k, v = q.float(), k.float(), v.float()  # sums in bfloat16 are slow and inexact
     if attention.rope:
-        q = turn(q, positions[own] if few else positions, H)
-        k = turn(k, positions, H)
-    if not few:
-        q = q.index_select(0, own)
-    parts = zip(along, q.split([len(rows) for rows in along]), strict=True)
-    return attention.out(torch.cat([PrefixAttention.apply(part, k, v, rows, H) for rows, part in parts]))
+        q, k = turn(q, positions[own] if few else positions, H), turn(k, positions, H)
+    return attention.out(PrefixAttention.apply(q if few else q.index_select(0, own), k, v, rows, hidden, H))
+
+
+def side_by_side(x: Tensor, *layers: nn.Linear) -> Tensor:
+    """The outputs of several linear layers, by one product."""
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    return F.linear(x, torch.cat([layer.weight for layer in layers]), bias)
 
 
 class PrefixAttention(torch.autograd.Function):
-    """Softmax attention of U nodes to the S tokens of their prefixes, which are rows of tables of keys and values.
+    """Softmax attention of N states to T tokens each, which are rows of tables of keys and values.
 
-    The gradient is written out because autograd's own is slower, by some 7 % of a step in bfloat16. R rows in a table,
-    H heads of size d = D / H; weights w (U, S, H) sum to one over S.
+    The gradient is written out because autograd's own is slower, and keeps each read row. One token after the other is
+    read, so that what is read stays in the cache.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, H: int) -> Tensor:
-        """q (U, D), k and v (R, D), rows (U, S) of the tables -> (U, D)."""
-        (U, S), D = rows.shape, q.shape[1]
-        flat = rows.flatten()
-        keys, values = (table.index_select(0, flat).view(U, S, H, D // H) for table in (k, v))
-        queries = q.view(U, 1, H, D // H)
-        w = ((keys * queries).sum(-1) * (D // H) ** -0.5).softmax(1)
-        ctx.save_for_backward(queries, keys, values, w, flat)
-        ctx.n_rows = len(k)
-        return (w[..., None] * values).sum(1).view(U, D)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, rows: Tensor, hidden: Tensor, H: int) -> Tensor:
+        """q (N, D), k and v (R, D), rows (T, N), hidden (T, N) -> (N, D); weights w (T, N, H) sum to one over T."""
+        N, D = q.shape
+        q, scores = (q * (D // H) ** -0.5).view(N, H, -1), q.new_empty(len(rows), N, H)
+        for read, score in zip(rows, scores, strict=True):
+            torch.sum(q * k.index_select(0, read).view(N, H, -1), -1, out=score)
+        w = scores.masked_fill_(hidden[..., None], -torch.inf).softmax(0)
+        out = torch.zeros_like(q)
+        for read, weight in zip(rows, w[..., None], strict=True):
+            out.addcmul_(weight, v.index_select(0, read).view(N, H, -1))
+        ctx.save_for_backward(q, k, v, w, rows)
+        return out.view(N, D)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        queries, keys, values, w, flat = ctx.saved_tensors
-        U, S, H, d = keys.shape
-        grad = grad.view(U, 1, H, d)
-        grad_w = (values * grad).sum(-1)
-        grad_scores = w * (grad_w - (w * grad_w).sum(1, keepdim=True)) * d**-0.5  # through softmax and scale
-        grad_q = (grad_scores[..., None] * keys).sum(1).view(U, H * d)
-        to_table = grad.new_zeros(2, ctx.n_rows, H * d)
-        to_table[0].index_add_(0, flat, (grad_scores[..., None] * queries).view(U * S, H * d))
-        to_table[1].index_add_(0, flat, (w[..., None] * grad).view(U * S, H * d))
-        return grad_q, to_table[0], to_table[1], None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
+        q, k, v, w, rows = ctx.saved_tensors
+        N, H, d = q.shape
+        grad, grad_w = grad.view(N, H, d), torch.empty_like(w)
+        grad_q, grad_k, grad_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for read, weight, into in zip(rows, w[..., None], grad_w, strict=True):
+            torch.sum(grad * v.index_select(0, read).view(N, H, d), -1, out=into)
+            grad_v.index_add_(0, read, (weight * grad).view(N, H * d))
+        grad_scores = w * (grad_w - (w * grad_w).sum(0))  # through softmax
+        for read, score in zip(rows, grad_scores[..., None], strict=True):
+            grad_q.addcmul_(score, k.index_select(0, read).view(N, H, d))
+            grad_k.index_add_(0, read, (score * q).view(N, H * d))
+        return grad_q.view(N, H * d) * d**-0.5, grad_k, grad_v, None, None, None
 
 
 def turn(x: Tensor, positions: Tensor, n_heads: int) -> Tensor:

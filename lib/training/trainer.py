@@ -194,7 +194,7 @@ def make_objective(network: networks.Network, data: Dataset, config: TrainConfig
     """The objective of a data set: a corpus in chunks, equations and sentences by shared prefixes."""
     if data.scoring == "all":
         return CorpusObjective(network, data.scoring, config)
-    return Objective(network, data.scoring, config, prefixes.scored_logits)
+    return Objective(network, data.scoring, config, prefixes.fastest(network, data))
 
 
 def likeliest_tokens(objective: Objective, split: Any) -> torch.Tensor:
