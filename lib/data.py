@@ -39,9 +39,9 @@ class Batch(NamedTuple):
 
     def __getitem__(self, rows: Tensor | slice) -> "Batch":  # type: ignore[override]
         """The batch of some rows."""
-        if isinstance(rows, Tensor):
-            rows = rows.to(self.tokens.device)
-        return Batch(self.tokens[rows], self.targets[rows], None if self.lengths is None else self.lengths[rows])
+        at = (torch.arange(self.size)[rows] if isinstance(rows, slice) else rows).to(self.tokens.device)
+        lengths = None if self.lengths is None else self.lengths.index_select(0, at)
+        return Batch(self.tokens.index_select(0, at), self.targets.index_select(0, at), lengths)
 
     def to(self, device: torch.device | str) -> "Batch":
         lengths = None if self.lengths is None else self.lengths.to(device)

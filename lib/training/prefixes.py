@@ -56,10 +56,11 @@ class Beginnings:
         self.number = keys.new_zeros(vocab_size**self.depth).index_copy_(0, keys, torch.arange(len(keys)))
         self.rows = torch.arange(self.tokens.numel()).view(self.tokens.shape)  # in later tables, by position
 
-    def rows_of(self, tokens: Tensor) -> Tensor:
-        """Where later tables hold the states of each sequence's beginning, (depth, B)."""
-        keys = (tokens[:, : self.depth] * self.place_values).sum(1)
-        return self.rows.index_select(1, self.number.index_select(0, keys))
+    def later_rows(self, tokens: Tensor) -> Tensor:
+        """Where later tables hold the tokens (B, T) of some sequences: (T, B)."""
+        keys, B = (tokens[:, : self.depth] * self.place_values).sum(1), len(tokens)
+        own = torch.arange(tokens.numel() - self.depth * B).view(-1, B) + self.rows.numel()
+        return torch.cat([self.rows.index_select(1, self.number.index_select(0, keys)), own])
 
     def saving(self, n_sequences: int) -> int:
         """How many states fewer there are to compute if so many sequences share them."""
@@ -95,26 +96,24 @@ class SharedPrefixes:
         """A model that drops computes whole sequences: one mask would be drawn for all that share a state."""
         if model.config.dropout and model.training:
             return scored_logits(model, batch, scoring)
+        if scoring == "last":
+            return model.logits(self.states(model, batch.tokens)), batch.targets[:, -1]
         scored = batch.targets != IGNORE
-        picked = None if scoring == "last" else places(scored, self.asked)
-        return model.logits(self.states(model, batch.tokens, picked)), batch.targets[scored]
+        return model.logits(self.states(model, batch.tokens, places(scored, self.asked))), batch.targets[scored]
 
-    def states(self, model: Transformer, tokens: Tensor, picked: Tensor | None) -> Tensor:
+    def states(self, model: Transformer, tokens: Tensor, picked: Tensor | None = None) -> Tensor:
         """The last block's output for the tokens (B, T) from position `asked` on, or those picked of them: (N, D)."""
-        B, T = tokens.shape
-        shared = max(self.beginnings, key=lambda some: some.saving(B))
-        own = torch.arange(B * (T - shared.depth)).view(-1, B) + shared.rows.numel()
-        later = torch.cat([shared.rows_of(tokens), own])
-        rows, rows_of_shared, positions = self.first_rows(tokens.t()), self.first_rows(shared.tokens), self.positions
-        table = model.embed(self.tokens)
+        shared = max(self.beginnings, key=lambda some: some.saving(len(tokens)))
+        table, positions, rows = model.embed(self.tokens), self.positions, self.first_rows(tokens.t())
         if model.config.positions == "learned":
-            table = table + model.position(self.positions)
+            table = table + model.position(positions)
         elif model.config.positions == "sinusoidal":
-            table = table + model.sinusoids[self.positions]
-        for block in model.blocks[:-1]:
+            table = table + model.sinusoids[positions]
+        for i, block in enumerate(model.blocks[:-1]):
+            rows_of_shared = shared.rows if i else self.first_rows(shared.tokens)
             sequences = [Sequences(rows_of_shared, 0), Sequences(rows, shared.depth)]
             table, positions = block_on_table(block, table, positions, sequences)
-            rows, rows_of_shared = later, shared.rows
+            rows = rows if i else shared.later_rows(tokens)
         return block_on_table(model.blocks[-1], table, positions, [Sequences(rows, self.asked)], picked)[0]
 
     def first_rows(self, tokens: Tensor) -> Tensor:
