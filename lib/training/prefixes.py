@@ -33,6 +33,7 @@ from lib.language.networks import Network
 from lib.model import Attention, Block, Transformer, rotate
 from lib.objective import Scored, ScoredLogits, scored_logits
 
+EVAL_STATES = 1024  # at a time through a feed-forward layer in evaluations: what it computes stays in the cache
 MOST_KEYS = 2**20  # entries of the array in which beginnings are looked up
 
 
@@ -130,19 +131,25 @@ def places(scored: Tensor, start: int) -> Tensor:
 def block_on_table(
     block: Block, table: Tensor, positions: Tensor, sequences: list[Sequences], picked: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`Block.forward` for the states of the sequences, or the picked ones of them, and their positions.
+    """`Block.forward` for the states of the sequences, or the picked ones of them, and the positions of all.
 
     table: (R, D), states at `positions` (R,) -> (N, D), (N,)
     """
-    own, rows, hidden, of_own = read_by(sequences)
+    own, rows, hidden, of_states = read_by(sequences)
     if picked is not None:
         own, rows, hidden = own[picked], rows[:, picked], hidden[:, picked]
     normed = block.attention_norm(table) if block.pre else table
     x = table.index_select(0, own) + attend(block.attention, normed, positions, own, rows, hidden)
+    parts = [x] if torch.is_grad_enabled() else x.split(EVAL_STATES)
+    return torch.cat([fed_forward(block, part) for part in parts]), of_states
+
+
+def fed_forward(block: Block, x: Tensor) -> Tensor:
+    """The rest of `Block.forward`, once attention is added."""
     if block.pre:
-        return x + block.feed_forward(block.feed_forward_norm(x)), of_own
+        return x + block.feed_forward(block.feed_forward_norm(x))
     x = block.attention_norm(x)
-    return block.feed_forward_norm(x + block.feed_forward(x)), of_own
+    return block.feed_forward_norm(x + block.feed_forward(x))
 
 
 def read_by(sequences: list[Sequences]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
