@@ -34,8 +34,8 @@ class StackedMuon(torch.optim.Muon):
                 flat = [wide(updates[i].bfloat16()) for i in places]
                 turned = orthogonalised(torch.stack(flat), group)
                 for i, update in zip(places, turned, strict=True):
-                    update = update if weights[i].shape == (rows, columns) else update.mT
-                    weights[i].add_(update, alpha=-group["lr"] * 0.2 * columns**0.5)
+                    update = update if weights[i].shape == (rows, columns) else update.mT.contiguous()
+                    weights[i].add_(update, alpha=-group["lr"] * (0.2 * columns**0.5))
 
 
 def wide(matrix: Tensor) -> Tensor:
