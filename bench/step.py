@@ -1,6 +1,6 @@
 """How long a training step takes, plain against fast, all timed in turns in one process with one thread.
 
-Then where the time of a fast step goes, by part and by kind of operation, and what an evaluation costs beside it.
+Then where the time of a fast step goes, by part and by kind of operation.
 """
 
 import statistics
@@ -19,8 +19,7 @@ from lib.model import Transformer
 from lib.optim import Optimizer
 from lib.support.machine import keep_freed_memory
 from lib.training.datasets import load_data
-from lib.training.prefixes import find_prefixes, logits_of_scored
-from lib.training.trainer import make_objective
+from lib.training.prefixes import SharedPrefixes
 
 ROUNDS, WARM_UP = 30, 5
 CONFIG = presets.DIVISION
@@ -28,11 +27,15 @@ KINDS = {
     "matrix products": ("mm", "addmm", "bmm"),
     "GELU": ("gelu", "gelu_backward"),
     "norms and softmax": ("native_layer_norm", "native_layer_norm_backward", "_softmax", "_log_softmax"),
-    "rows gathered and scattered": ("index_select", "index", "embedding_dense_backward", "index_put_", "scatter_add_"),
-    "sums and products": ("mul", "sum", "add", "add_", "div", "mul_"),
+    "rows gathered and scattered": ("index_select", "embedding_dense_backward", "index_add_", "scatter_add_"),
+    "sums and products": ("mul", "sum", "add", "add_", "addcmul_", "mul_"),
     "copies": ("copy_", "cat", "fill_", "zero_"),
     "AdamW": ("_fused_adamw_",),
 }
+
+
+DATA = load_data(CONFIG)
+SHARED = SharedPrefixes(DATA)
 
 
 def plain(model: Transformer, batch: Batch) -> Tensor:
@@ -45,7 +48,7 @@ def last(model: Transformer, batch: Batch) -> Tensor:
 
 
 def shared(model: Transformer, batch: Batch) -> Tensor:
-    return F.cross_entropy(logits_of_scored(model, batch.tokens, batch.targets != IGNORE), batch.targets[:, -1])
+    return F.cross_entropy(*SHARED(model, batch, "last"))
 
 
 def rounded(model: Transformer, batch: Batch) -> Tensor:
@@ -56,7 +59,7 @@ def rounded(model: Transformer, batch: Batch) -> Tensor:
 WAYS: dict[str, Callable[[Transformer, Batch], Tensor]] = {
     "all positions (the plain loop)": plain,
     "the last block at the answer only": last,
-    "each distinct prefix once, too": shared,
+    "each shared beginning once, too": shared,
     "… with products in bfloat16": rounded,
 }
 
@@ -65,14 +68,14 @@ class Stepper:
     """A model in training that keeps the seconds of each part of each step."""
 
     def __init__(self, loss_of: Callable[[Transformer, Batch], Tensor]) -> None:
-        self.data, self.loss_of = load_data(CONFIG), loss_of
+        self.loss_of = loss_of
         torch.manual_seed(0)
-        self.model = Transformer(CONFIG.model, self.data.tokenizer.vocab_size)
+        self.model = Transformer(CONFIG.model, DATA.tokenizer.vocab_size)
         self.optimizer = Optimizer(self.model, CONFIG.override({"train.max_steps": ROUNDS}))
         self.seconds: dict[str, list[float]] = {}
 
     def step(self, step: int) -> None:
-        train = self.data.splits["train"]
+        train = DATA.splits["train"]
         batch = self.timed("batch", lambda: train[batch_rows(train.size, CONFIG.train.batch_size, step, seed=0)])
         loss = self.timed("forward", lambda: self.loss_of(self.model, batch))
         self.optimizer.zero_grad()
@@ -106,20 +109,6 @@ def parts(stepper: Stepper) -> None:
     print("where the time of a step goes (float32):")
     for name, seconds in medians.items():
         print(f"  {name:36} {seconds * 1e3:6.1f} ms   {seconds / total:4.0%}")
-    batch = stepper.data.splits["train"][: CONFIG.train.batch_size]
-    scored = batch.targets != IGNORE
-    objective = make_objective(stepper.model, stepper.data, CONFIG.train)
-    stepper.seconds.clear()
-    for _ in range(ROUNDS):
-        stepper.timed("prefixes", lambda: find_prefixes(batch.tokens, scored, stepper.data.tokenizer.vocab_size))
-        for name, split in stepper.data.splits.items():
-            stepper.timed(name, lambda split=split: objective.evaluate(split))
-    medians = stepper.medians()
-    prefixes = medians.pop("prefixes")
-    print(f"  {'(of it finding the prefixes':36} {prefixes * 1e3:6.1f} ms   {prefixes / total:4.0%})")
-    evaluation = sum(medians.values())
-    name = f"an evaluation, {sum(split.size for split in stepper.data.splits.values()):,} equations"
-    print(f"  {name:36} {evaluation * 1e3:6.1f} ms   as long as {evaluation / total:.1f} steps")
 
 
 def kinds(stepper: Stepper) -> None:

@@ -140,8 +140,9 @@ def block_on_table(
         own, rows, hidden = own[picked], rows[:, picked], hidden[:, picked]
     normed = block.attention_norm(table) if block.pre else table
     x = table.index_select(0, own) + attend(block.attention, normed, positions, own, rows, hidden)
-    parts = [x] if torch.is_grad_enabled() else x.split(EVAL_STATES)
-    return torch.cat([fed_forward(block, part) for part in parts]), of_states
+    if torch.is_grad_enabled():
+        return fed_forward(block, x), of_states
+    return torch.cat([fed_forward(block, part) for part in x.split(EVAL_STATES)]), of_states
 
 
 def fed_forward(block: Block, x: Tensor) -> Tensor:
