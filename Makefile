@@ -30,6 +30,7 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed
+	$(BIN)/python -m bench.table
 	$(BIN)/python -m bench.step
 	$(BIN)/python -m bench.generate
 	$(BIN)/python -m bench.language

@@ -30,11 +30,12 @@ except ImportError:  # as the modules were called then
     from lib import evaluate
     from lib.train import Trainer
 
+FOLDER = tempfile.TemporaryDirectory(prefix="bench-")  # of all runs, until the process ends
 CONFIGS = {"float32": DIVISION, "bfloat16": DIVISION.override({"train.precision": "bfloat16"}), "recipe": RECIPE}
 
 
 def new_trainer(config: Any) -> Any:
-    return Trainer(config, load_data(config), Path(tempfile.mkdtemp(prefix="bench-")))
+    return Trainer(config, load_data(config), Path(tempfile.mkdtemp(dir=FOLDER.name)))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How fast we are: our times beside those of an older commit, of the plain way and of the goals, all as ratios.
+"""How fast equations are trained: ratios, beside those of an older commit and of the goals.
 
 The older commit is checked out into a temporary folder, which needs the repository's history. The sides take turns, in
 processes of one thread each. Times are medians.
@@ -24,7 +24,7 @@ from lib.support.files import ROOT
 from lib.training.datasets import load_data
 from lib.training.prefixes import SharedPrefixes
 
-BEFORE = "4c82c37"  # the commit whose times are called today's
+BEFORE = "4c82c37"  # the last commit with all of `lib` in one folder
 ROUNDS, EVALUATIONS = 40, 8
 SEEDS = (1000, 1001, 1002)  # of the recipe's twenty
 PRODUCTS = ((1218, 128, 512), (1218, 512, 128), (512, 128, 512))  # the largest of a step: rows, inner size, columns
@@ -32,7 +32,7 @@ PRODUCTS = ((1218, 128, 512), (1218, 512, 128), (512, 128, 512))  # the largest 
 
 class Row(NamedTuple):
     what: str
-    today: str
+    before: str
     ours: str
     goal: str = ""
     aim: str = ""
@@ -96,7 +96,7 @@ def steps_and_evaluations(before: Side, now: Side) -> list[Row]:
         for kind in kinds
     ]
     goals = {"float32": ("3.8", "3.2"), "bfloat16": ("2.2", "1.7")}
-    what = "evaluation of 9,312 equations, {}, in today's float32 steps"
+    what = "evaluation of 9,312 equations, {}, in float32 steps of before"
     rows += [Row(what.format(kind), *(f"{s / unit:.2f}" for s in evaluations[kind]), *goals[kind]) for kind in kinds]
     for kind in kinds:
         floor = work() / rate(getattr(torch, kind))
@@ -108,10 +108,8 @@ def steps_and_evaluations(before: Side, now: Side) -> list[Row]:
 def work() -> int:
     """FLOP of a step's products."""
     data = load_data(DIVISION)
-    model, batch = (
-        Transformer(DIVISION.model, data.tokenizer.vocab_size),
-        data.splits["train"][: DIVISION.train.batch_size],
-    )
+    model = Transformer(DIVISION.model, data.tokenizer.vocab_size)
+    batch = data.splits["train"][: DIVISION.train.batch_size]
     with FlopCounterMode(display=False) as counter:
         SharedPrefixes(data)(model, batch, "last")[0].sum().backward()
     return counter.get_total_flops()
@@ -131,7 +129,7 @@ def rate(dtype: torch.dtype) -> float:
 def recipe(before: Side, now: Side) -> Row:
     times = [(before("until_grokked", seed), now("until_grokked", seed)) for seed in SEEDS]
     old, new = (sum(seconds) for seconds in zip(*times, strict=True))
-    what = f"seconds of the recipe to T_grok, {len(SEEDS)} seeds ({old / len(SEEDS):.1f} s a seed today)"
+    what = f"seconds of the recipe to T_grok, {len(SEEDS)} seeds ({old / len(SEEDS):.1f} s a seed before)"
     return Row(what, "1", f"{new / old:.2f}", "0.6", "0.4")
 
 
@@ -140,11 +138,11 @@ def memory(before: Path, now: Path) -> Row:
     for root in (before, now):
         with Side(root) as side:
             peaks.append(side("peak_memory"))
-    return Row(f"peak memory of a sweep's worker ({peaks[0]:.0f} MB today)", "1", f"{peaks[1] / peaks[0]:.2f}", "0.7")
+    return Row(f"peak memory of a sweep's worker ({peaks[0]:.0f} MB before)", "1", f"{peaks[1] / peaks[0]:.2f}", "0.7")
 
 
 def show(rows: list[Row]) -> None:
-    head = Row("", "today", "ours", "goal", "aim")
+    head = Row("", "before", "ours", "goal", "aim")
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

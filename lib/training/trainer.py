@@ -191,7 +191,7 @@ class Trainer:
 
 
 def make_objective(network: networks.Network, data: Dataset, config: TrainConfig) -> Objective:
-    """The objective of a data set: a corpus in chunks, equations and sentences by shared prefixes."""
+    """The objective of a data set: a corpus in chunks, equations by shared prefixes."""
     if data.scoring == "all":
         return CorpusObjective(network, data.scoring, config)
     return Objective(network, data.scoring, config, prefixes.fastest(network, data))
