@@ -18,6 +18,7 @@ TRIALS = [  # each changes one number of ADD_SUB; lr 1e-3 is ADD_SUB itself
 DIGITS = ADD_SUB.override(
     CHARACTERS | {"optim.lr": 3e-3, "optim.weight_decay": 1.0, "optim.fall_steps": 1200, "train.max_steps": 1200}
 )
+NO_DECAY = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}
 # the table of answers at steps 1.5 times apart; evaluations 3 % of the step apart are enough for a log axis
 KEEP_ANSWERS = {"train.keep_answers": True, "train.eval_growth": 1.03}
 
@@ -86,23 +87,22 @@ def add_sub_adam() -> list[RunConfig]:
 
 
 def grokking() -> list[RunConfig]:
-    """Division mod 97, AdamW: the starter's network and the paper's, and the starter's with a tenth of the decay."""
+    """Division mod 97: the starter's network and the paper's, and the starter's with little decay and with none."""
     # about three times the slowest T_grok of the starter, and a half more than that of the paper's network
     starter, paper = DIVISION.override({"train.max_steps": 1500}), DIVISION_POWER.override({"train.max_steps": 6000})
-    little = DIVISION.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)
-    return [run for config in (starter, paper, little) for run in seeds(config, KEEP_ANSWERS, 3)]
+    little = starter.override({"optim.weight_decay": 0.1, "train.max_steps": 3000} | UNTIL_SOLVED)
+    none = starter.override(NO_DECAY)
+    return [run for config in (starter, paper, little, none) for run in seeds(config, KEEP_ANSWERS, 3)]
 
 
 def grokking_init() -> list[RunConfig]:
-    """The control: the starter's network with the paper's initial weights."""
-    # 5,000 steps: T_grok is some 4,300; bfloat16 and sparse evaluations save time
-    control = {"model.init": "torch", "train.max_steps": 5000, "train.precision": "bfloat16", "train.eval_every": 20}
-    return [DIVISION.override(control | {"train.eval_growth": 1.05} | UNTIL_SOLVED)]
+    """The control: the starter's network with the paper's initial weights, and nothing else changed."""
+    control = {"model.init": "torch", "train.max_steps": 6000}  # T_grok is some 4,300
+    return seeds(DIVISION, control | {"train.eval_growth": 1.03}, 5)
 
 
 def grokking_slow() -> list[RunConfig]:
     """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
     # a tenth of the paper's 10⁶ steps, which take a GPU
     paper = DIVISION_POWER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
-    adam = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}  # nothing decays
-    return [paper.override(adam), paper.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)]
+    return [paper.override(NO_DECAY), *seeds(paper, {"optim.weight_decay": 0.1} | UNTIL_SOLVED, 3)]

@@ -61,7 +61,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
         about = json.loads(about or "")
         config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{file}: not a weights file of this project: it does not name its config") from None
+        what, other = "not a weights file of this project: it does not name its config", "python -m lib.export"
+        raise UserError(f"{file}: {what}; from another library: {other} {file.parent} --from hf") from None
     beside = file.parent / CONFIG
     if beside.exists():
         check_same(beside, config)
