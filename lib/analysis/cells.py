@@ -99,9 +99,21 @@ def interval(median: float | None, low: float | None, high: float | None) -> str
     return f"{median:,.0f} [{show[0]}–{show[1]}]"
 
 
+def against(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """p by factor and cell: T_grok against the baseline's by the log-rank test, all of them corrected together."""
+    reference = censored(baseline, "t_grok")
+    p = {
+        (factor, name): statistics.log_rank(censored(runs, "t_grok"), reference)
+        for factor, cells in factors.items()
+        for name, runs in cells.items()
+    }
+    adjusted = statistics.holm(p)
+    return {factor: {name: adjusted[factor, name] for name in cells} for factor, cells in factors.items()}
+
+
 def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
     """All cells, the quickest median T_grok first, and it over the baseline's; those without a median by P(grok)."""
-    reference = outcome(baseline)["t_grok"][0]
+    reference, p = outcome(baseline)["t_grok"][0], against(factors, baseline)
     ranked = []
     for factor, cells in factors.items():
         for name, runs in cells.items():
@@ -109,9 +121,9 @@ def ranking(factors: Mapping[str, Cells], baseline: Sequence[Run]) -> Markdown:
             median, low, high = told["t_grok"]
             ratio = "–" if median is None else f"{median / reference:.2f}"
             row = [factor, name, f"{told['grokked']}/{told['n']}", interval(median, low, high), ratio]
-            ranked.append((median or np.inf, -told["p_grok"][0], row))
+            ranked.append((median or np.inf, -told["p_grok"][0], [*row, f"{p[factor][name]:.2g}"]))
     rows = [row for *_, row in sorted(ranked, key=lambda entry: entry[:2])]
-    return markdown(["factor", "cell", "grokked", "T_grok", "÷ baseline's"], rows)
+    return markdown(["factor", "cell", "grokked", "T_grok", "÷ baseline's", "p, corrected"], rows)
 
 
 def finals(runs: Sequence[Run]) -> dict[str, Any]:

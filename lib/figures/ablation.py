@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +10,7 @@ import seaborn as sns
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
 from lib.analysis.cells import MILESTONES, Cells, censored, medians, outcome_table
@@ -35,14 +37,8 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     """
     rows = with_two_layers(cells, two)
     figure, (left, right) = plt.subplots(1, 2, figsize=(5.86, max(1.9, 0.7 + 0.18 * len(rows))))
-    colors = sns.color_palette("viridis", len(cells))
-    for runs, color in zip(cells.values(), colors, strict=True):
-        for run in runs:
-            thin = {} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
-            curve(left, run, "test_acc", color=color, **thin)
-    steps_axis(left)
-    accuracy_axis(left)
-    left.set(ylabel="test accuracy", title=f"{name}, 1 layer" if two else name)
+    colors = accuracies(left, cells)
+    left.set_title(f"{name}, 1 layer" if two else name)
     milestones(right, dict(enumerate(rows.values())))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
@@ -53,6 +49,30 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     dashes = {"marker": "_", "lw": 1.3, "c": colors}  # as a legend's lines
     right.scatter([-0.05] * len(cells), range(len(cells)), 80, **dashes, **place)
     right.tick_params(axis="y", length=0, pad=14)
+    return figure
+
+
+def accuracies(axes: Axes, cells: Cells) -> Sequence[Any]:
+    """Test accuracy against steps, the `middle` run of each cell thick: the colours of the cells."""
+    colors = sns.color_palette("viridis", len(cells))
+    for runs, color in zip(cells.values(), colors, strict=True):
+        for run in runs:
+            thin = {} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
+            curve(axes, run, "test_acc", color=color, **thin)
+    steps_axis(axes)
+    accuracy_axis(axes)
+    axes.set_ylabel("test accuracy")
+    return colors
+
+
+def panels(factors: Mapping[str, Cells]) -> Figure:
+    """The `accuracies` of six factors, a panel for each."""
+    figure, axes = plt.subplots(2, 3, figsize=(6.37, 3.6), sharex=True, sharey=True)
+    for panel, (name, cells) in zip(axes.flat, factors.items(), strict=True):
+        lines = [Line2D([], [], color=color, label=cell) for cell, color in zip(cells, accuracies(panel, cells))]
+        panel.legend(handles=lines, loc="upper left", handlelength=1)
+        panel.set_title(name)
+        panel.label_outer()
     return figure
 
 
