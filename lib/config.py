@@ -54,7 +54,7 @@ class DataConfig(Section):
             self.require(not (wrong := fault(self.operation, self.p)), "operation", f"{OPERATION}; {wrong}")
             self.require(not (wrong := fault(self.train_where)), "train_where", f"{CONDITION}; {wrong}")
             self.require(0 < self.val_fraction < 1, "val_fraction", "above 0 and below 1, and leave no split empty")
-            most = f"less than {1 - self.val_fraction:g}, or with data.train_where at most 1"
+            most = f"less than 1 - data.val_fraction = {1 - self.val_fraction:g}, or with data.train_where at most 1"
             fits = 0 < self.train_fraction <= 1 if self.train_where else 0 < self.train_fraction < 1 - self.val_fraction
             self.require(fits, "train_fraction", f"above 0 and {most}, and leave no split empty")
             self.require(0 <= self.label_noise < 1, "label_noise", "at least 0 and below 1")
@@ -141,15 +141,15 @@ class OptimConfig(Section):
         for name in ("weight_decay", "warmup_steps", "fall_steps", "clip", "grokfast"):
             self.require(getattr(self, name) >= 0, name, "at least 0")
         self.require(0 <= self.final_lr <= 1, "final_lr", "a share from 0 to 1")
-        needed = f"cosine, or optim.fall_steps = 0 and optim.final_lr = 0, now {self.fall_steps} and {self.final_lr:g}"
-        self.require(self.schedule == "cosine" or self.fall_steps == self.final_lr == 0, "schedule", needed)
+        for name in ("fall_steps", "final_lr"):
+            self.require(self.schedule == "cosine" or not getattr(self, name), name, "0 unless optim.schedule = cosine")
         allowed = f"0, or more than optim.warmup_steps = {self.warmup_steps}"
         self.require(self.fall_steps == 0 or self.fall_steps > self.warmup_steps, "fall_steps", allowed)
 
 
 @dataclass(frozen=True)
 class TrainConfig(Section):
-    batch_size: int = option(512, "sequences per step, drawn without replacement within an epoch")
+    batch_size: int = option(512, "sequences per step, without replacement within an epoch; a smaller split whole")
     max_steps: int = option(3000, "optimiser steps at most")
     eval_every: int = option(10, "steps between evaluations, at least")
     eval_growth: float = option(1.02, "and each evaluation at least so many times the step of the last (log-spaced)")

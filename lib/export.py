@@ -11,7 +11,7 @@ from lib.language.exchange import LIBRARIES, Library
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.runs.named import load
-from lib.support.errors import Parser, UserError, check_package, one_line_errors, say
+from lib.support.errors import Parser, UserError, check_package, named_path, one_line_errors, say
 from lib.support.files import new_folder, write_json
 from lib.training.folder import CONFIG, WEIGHTS, damaged, read_json
 from lib.training.weights import save_weights
@@ -41,18 +41,20 @@ def parser() -> Parser:
         "what the token ids mean, and --from reads it. Without it, and without byte pairs, a text is token ids.",
         allow_abbrev=False,
     )
-    result.add_argument("path", metavar="PATH", help="a run folder or its weights file; with --from a folder of theirs")
+    what = "a run folder or its weights file; with --from a folder of theirs"
+    result.add_argument("path", type=named_path, metavar="PATH", help=what)
     way = result.add_mutually_exclusive_group(required=True)
     way.add_argument("--to", choices=LIBRARIES, help="write for Hugging Face (hf) or TransformerLens")
     way.add_argument("--from", dest="origin", choices=LIBRARIES, help="bring in what one of them wrote")
-    result.add_argument("--out", type=Path, metavar="FOLDER", help="the new folder (default: here, named after PATH)")
+    out = "the new folder (default: here, named after PATH)"
+    result.add_argument("--out", type=named_path, metavar="FOLDER", help=out)
     return result
 
 
 @one_line_errors
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse(argv)
-    path, name = Path(args.path), args.to or args.origin
+    path, name = args.path, args.to or args.origin
     library = LIBRARIES[name]
     check_package(f"--{'to' if args.to else 'from'} {name}", library.package)
     place = path.resolve().parent if path.name == WEIGHTS else path.resolve()

@@ -2,7 +2,7 @@
 
 import sys
 
-from lib.support.errors import Parser, UserError, one_line_errors
+from lib.support.errors import Parser, UserError, named_path, one_line_errors
 
 DEFAULT_TOKENS = 100  # a text model's sample, if N is not given
 DEFAULT_EQUATIONS = 10
@@ -14,7 +14,7 @@ def parser() -> Parser:
         description="Sample from a checkpoint: text, or the answers to equations.",
         allow_abbrev=False,
     )
-    result.add_argument("path", metavar="PATH", help="a run folder, or its weights file")
+    result.add_argument("path", type=named_path, metavar="PATH", help="a run folder, or its weights file")
     n_help = f"text: tokens at most (default {DEFAULT_TOKENS}); equations: how many random ones ({DEFAULT_EQUATIONS})"
     result.add_argument("n", metavar="N", nargs="?", type=int, help=n_help)
     result.add_argument("--prompt", help='text to continue, or an equation to answer, such as "12/5="')

@@ -11,7 +11,7 @@ from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
 from lib.methods import table
 from lib.runs.run import CHECKPOINTS, Run, find, stored
-from lib.support.errors import Parser, UserError, one_line_errors, suggestion
+from lib.support.errors import Parser, UserError, named_path, one_line_errors, suggestion
 from lib.support.expressions import SIGNS
 from lib.support.processes import STOP_SIGNALS, interrupt
 from lib.training.folder import CONFIG, STATE, read_config
@@ -22,7 +22,9 @@ def parser() -> Parser:
         prog="python -m lib.train",
         description="Train the runs of a named experiment that are not stored yet.",
         epilog="A run cut off earlier goes on from its saved state. Results are those of one kind of processor: "
-        "there they repeat to the last bit, elsewhere rounding leads a run apart.",
+        "there they repeat to the last bit, elsewhere rounding leads a run apart. Defaults are those of a config; an "
+        "experiment sets some of its own. Examples: python -m lib.train memorize; "
+        "python -m lib.train recipe --seed 7 --data.p 53 --checkpoints mine; python -m lib.train grokking --fresh",
         allow_abbrev=False,
     )
     again = "those of notebooks 01 to 05, but for grokking_slow, ablation_two_layers and the trials (…_tuning)"
@@ -32,7 +34,7 @@ def parser() -> Parser:
     result.add_argument("--fresh", action="store_true", help="train all of them again")
     result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
     result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    result.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder for the run folders")
+    result.add_argument("--checkpoints", type=named_path, default=CHECKPOINTS, help="folder for the run folders")
     shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
     result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
     help = "under torchrun: each process keeps only its part of the weights, for a network that does not fit"
@@ -71,8 +73,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     known = {one: (one,) for one in EXPERIMENTS} | {"all": HOMEWORK}
     if name not in known:
-        hint = suggestion(name, known) if name else ""
-        raise UserError(f"experiment {name or '(none)'}: must be one of {', '.join(known)}{hint}")
+        if name is None:
+            raise UserError("which experiment? --list shows all, and --help all options")
+        hint = suggestion(name, known)
+        raise UserError(f"experiment {name}: " + (f"unknown{hint}" if hint else f"must be one of {', '.join(known)}"))
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
     # what follows imports torch, for which --help and --list need not wait
@@ -88,7 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         train_all(plan, **options, root=root, backends=args["tracker"])
         done = [stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])]
         for run in done if distributed.rank() == 0 else []:
-            print(f"{run.path}  {result(run)}")
+            fields, experiment = run.config.flat(), plan[run.path.parent.stem]
+            print(f"{run.path}  {''.join(f'{name} {fields[name]}, ' for name in telling(experiment))}{result(run)}")
     if diverged := [f"run {run.path.name}: {run.divergence}" for run in done if run.diverged_at is not None]:
         raise UserError("; ".join(diverged))
     return 0
@@ -96,10 +101,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def result(run: Run) -> str:
     """What a run came to, in a few words."""
-    nothing = "  at chance on its own train split" if run.at_chance else ""
+    nothing = ", at chance on its own train split" if run.at_chance else ""
     if run.config.data.task == "corpus":
-        return f"val perplexity {run.metrics['val_ppl'][-1]:.4g}  {run.summary['tokens_per_s']:,.0f} tokens/s{nothing}"
-    return f"t_fit {run.t_fit}  t_grok {run.t_grok}{nothing}"
+        return f"val perplexity {run.metrics['val_ppl'][-1]:.4g}, {run.summary['tokens_per_s']:,.0f} tokens/s{nothing}"
+    if run.config.data.task == "text":
+        return f"train loss {run.summary['train_loss']:.2g}"
+    reached = {"T_fit": run.t_fit, "T_grok": run.t_grok}
+    return ", ".join(f"{name} {'not reached' if t is None else t}" for name, t in reached.items()) + nothing
+
+
+def telling(configs: list[RunConfig]) -> list[str]:
+    """The fields by which configs differ, but for those that tell no more of them apart than the fields before."""
+    rows, kept, apart = [config.flat() for config in configs], [], 1
+    for name in rows[0]:
+        groups = len({tuple(row[field] for field in (*kept, name)) for row in rows})
+        if groups > apart:
+            kept, apart = [*kept, name], groups
+    return kept
 
 
 LENGTH = ("train.max_steps", "optim.fall_steps")
@@ -118,7 +136,7 @@ def changed(experiment: str, changes: dict[str, Any], root: Path) -> list[RunCon
             config = base.override({"optim.fall_steps": 0} | changes)
         configs.append(config)
         fall, last, final = config.optim.fall_steps, config.train.max_steps, config.optim.final_lr
-        if changes and 0 < fall < last:
+        if {*LENGTH, "optim.final_lr"} & {*changes} and 0 < fall < last:
             told.append(f"the learning rate has fallen to {final:.0%} at optim.fall_steps = {fall} of {last} steps")
         if changes and (n := without_answer(config.data.operation, config.data.p)):
             left_out = f"{n:,} of {config.data.p**2:,} pairs are left out: they have no answer modulo {config.data.p}"

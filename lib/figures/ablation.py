@@ -69,7 +69,8 @@ def panels(factors: Mapping[str, Cells]) -> Figure:
     """The `accuracies` of six factors, a panel for each."""
     figure, axes = plt.subplots(2, 3, figsize=(6.37, 3.6), sharex=True, sharey=True)
     for panel, (name, cells) in zip(axes.flat, factors.items(), strict=True):
-        lines = [Line2D([], [], color=color, label=cell) for cell, color in zip(cells, accuracies(panel, cells))]
+        colors = dict(zip(cells, accuracies(panel, cells), strict=True))
+        lines = [Line2D([], [], color=color, label=cell) for cell, color in colors.items()]
         panel.legend(handles=lines, loc="upper left", handlelength=1)
         panel.set_title(name)
         panel.label_outer()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lib.language.tokenizers import Tokenizer
 
 CHECKPOINTS = ROOT / "checkpoints"
-FOLDER = Path("FOLDER")  # stands for one of the user's choice
+FOLDER = Path("NEW_FOLDER")  # stands for one of the user's choice
 
 
 def load(path: str | Folder, device: str = "cpu") -> "tuple[Network, Tokenizer, RunConfig]":
@@ -29,6 +29,9 @@ def load(path: str | Folder, device: str = "cpu") -> "tuple[Network, Tokenizer, 
         from lib.training.weights import load_weights
 
         return load_weights(file, device)
+    if str(path) in EXPERIMENTS and not os.path.exists(str(path)):
+        path = CHECKPOINTS / str(path)  # as lib.train calls it
+        place = locate(path)
     raise UserError(f"{path}: {told(place)}")
 
 
@@ -44,7 +47,7 @@ def locate(path: str | Folder) -> Folder:
         return path
     whole = Path(os.path.abspath(path))
     for sweep in (whole, whole.parent):
-        if packed := open_archive(sweep if sweep.suffix == ".zip" else archive_of(sweep)):
+        if sweep.name and (packed := open_archive(sweep if sweep.suffix == ".zip" else archive_of(sweep))):
             found = packed.joinpath(*whole.relative_to(sweep).parts[:1])
             return found if found.is_dir() else path
     return path
@@ -65,6 +68,8 @@ def told(place: Folder) -> str:
     if runs:
         example = min(runs, key=lambda run: (not (run / files.WEIGHTS).exists(), run.name))
         return f"a folder of runs; name one of them, such as {example}"
+    if isinstance(place, Path) and (inner := sorted(place.glob(f"*/*/{files.WEIGHTS}"))):
+        return f"a folder of experiments; name a run of one, such as {inner[0].parent}"
     what = "neither a run folder nor a weights file" if place.exists() or place.is_dir() else "no such file or folder"
     return f"{what}; must be a run folder with {files.WEIGHTS}, or such a file"
 

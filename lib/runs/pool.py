@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,13 +16,14 @@ from types import ModuleType
 from typing import Any
 
 from lib.config import RunConfig
+from lib.runs.replace import set_aside, settle
 from lib.support.errors import UserError
-from lib.support.files import sole_use
 from lib.support.processes import STOP_SIGNALS, ignoring_stops
-from lib.training.folder import SUMMARY, describe, divergence, read_json, read_metrics
+from lib.training.folder import METRICS, STATE, SUMMARY, describe, divergence, read_json, read_metrics
 from lib.training.trainer import train
 
 TRIES = 3  # a worker that is killed is started again, from its saved state, so many times in all
+STOPPED = "stopped before it began, and nothing of it is saved"
 QUIET_S = 15  # seconds between two progress lines of a run when the output is no terminal
 
 
@@ -96,7 +96,9 @@ class Pool:
                     while job.process.is_alive():  # a worker that has only just begun did not hear the first signal
                         job.process.join(5)
                         job.process.terminate()
-                    self.print(f"{job.folder.name}: {self.error(job) or 'done'}")
+                    error = self.error(job) or "done"
+                    self.print(f"{job.folder.name}: {STOPPED if error.startswith('killed') else error}")
+                    settle(job.folder)
             told = "stopped; the same command goes on from what is saved"
             if self.fresh:
                 told = "stopped; the same command without --fresh goes on from what is saved, and keeps the other runs"
@@ -105,8 +107,13 @@ class Pool:
             raise UserError("; ".join(self.failed))
 
     def begin(self, folder: Path, config: RunConfig) -> Job:
-        if self.fresh and folder not in self.tries and folder.exists():
-            empty(folder)
+        if folder not in self.tries:
+            if self.fresh and folder.exists():
+                set_aside(folder)
+            elif (folder / STATE).exists():
+                self.print(f"{folder.name}: goes on from its saved state")
+            elif (folder / METRICS).exists():
+                self.print(f"{folder.name}: begins again at step 0, for {STATE} is missing")
         self.tries[folder] = self.tries.get(folder, 0) + 1
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=work, args=(config, folder, self.device, sender, self.backends))
@@ -121,11 +128,12 @@ class Pool:
         if error and error.startswith("killed") and self.tries[job.folder] < TRIES:
             self.print(f"{name}: {error}; the run resumes from its saved state")
             return True
+        settle(job.folder)
         self.seconds += time.monotonic() - job.begun
         self.sequences += length(job.config)
         if error:
             self.failed.append(f"run {name}: {error}")
-        self.print(f"{self.status(job).partition(' · about')[0]} · {'failed' if error else 'done'}")
+        self.print(f"{name} failed: {error}" if error else f"{self.status(job).partition(' · about')[0]} · done")
         return False
 
     def error(self, job: Job) -> str | None:
@@ -170,13 +178,6 @@ class Pool:
         print(("\r\033[K" if sys.stderr.isatty() else "") + text, end=end, file=sys.stderr, flush=True)
 
 
-def empty(folder: Path) -> None:
-    """Remove what a run folder holds, also where the folder is a link. Raises UserError if a process trains in it."""
-    with sole_use(folder):
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
 @contextmanager
 def hidden_main() -> Iterator[None]:
     """Workers need this module alone: without it they would import the caller's script, and run it once more."""
@@ -203,7 +204,7 @@ def work(config: RunConfig, folder: Path, device: str, errors: Connection, backe
         train(config, folder, device, backends=backends)
         errors.send(divergence(read_json(folder / SUMMARY)))
     except (UserError, KeyboardInterrupt) as error:
-        errors.send(str(error) or "stopped before it began")
+        errors.send(str(error) or STOPPED)
     except Exception as error:  # a defect of the library: the parent reports the error, the other runs go on
         errors.send(f"{type(error).__name__}: {error}")
         raise

@@ -10,7 +10,8 @@ from lib.config import RunConfig
 from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
 from lib.runs import archive
-from lib.runs.pool import Pool, empty
+from lib.runs.pool import Pool
+from lib.runs.replace import set_aside, settle
 from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support import machine, processes
 from lib.support.errors import UserError
@@ -49,18 +50,22 @@ def train_all(
     machine.check_device(device)
     check_backends(backends)
     plan, root = {experiment: list(configs) for experiment, configs in plan.items()}, Path(root)
+    first = distributed.rank() == 0
     missing: dict[Path, RunConfig] = {}
     for experiment, configs in plan.items():
         for config in dict.fromkeys(configs):
             if shard:
                 distributed.check_shard(config)
+            folder = root / experiment / config.id
+            if first:
+                settle(folder)  # if training it again was cut off
             run = None if fresh else find(experiment, config, root)
             if run is None:
-                missing[root / experiment / config.id] = config
+                missing[folder] = config
             elif config.data.task == "corpus":
                 check_unchanged(config.data, run.summary.get("sha256", {}), "a stored run was trained on it")
     datasets.check_all(missing.values())
-    folders, first = {folder.parent for folder in missing}, distributed.rank() == 0
+    folders = {folder.parent for folder in missing}
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -102,8 +107,10 @@ def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, bac
     first = distributed.rank() == 0
     for folder, config in runs.items():
         if first and fresh and folder.exists():
-            empty(folder)
+            set_aside(folder)
         distributed.barrier()
         tell = (lambda row: print(describe(row), file=sys.stderr, flush=True)) if first else ignore
         train(config, folder, device, tell, backends, shard)
         distributed.barrier()
+        if first:
+            settle(folder)

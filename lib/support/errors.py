@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -84,6 +85,13 @@ def one_line_errors(main: Callable[..., int]) -> Callable[..., int]:
         return 1
 
     return command
+
+
+def named_path(text: str) -> Path:
+    """A path on a command line. Raises argparse's error for an empty one, as of a variable that is not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("'': must be the name of a file or folder")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):

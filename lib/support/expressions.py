@@ -61,7 +61,10 @@ def fault(text: str, p: int | None = None) -> str:
     """What is wrong with an operation modulo p, or without a p with a condition: a few words, or none."""
     one = np.ones(1, int)
     try:
-        answers(text, p, one, one) if p else holds(text, one, one, one)
+        if p is None:
+            holds(text, one, one, one)
+        elif answers(text, p, *np.indices((p, p)).reshape(2, -1)).mask.all():
+            return f"no a and b have an answer modulo {p}"
     except Refused as refused:
         return str(refused)
     return ""

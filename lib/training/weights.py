@@ -56,7 +56,9 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
             about = (opened.metadata() or {}).get("run")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise damaged(file, f"not a whole safetensors file: {error}", "train its run again") from None
+        if file.suffix != ".safetensors":
+            raise UserError(f"{file}: no weights file; must be a run folder with {WEIGHTS}, or such a file") from None
+        raise damaged(file, f"not a whole safetensors file: {error}", again(file)) from None
     try:
         about = json.loads(about or "")
         config, tokenizer = RunConfig.from_dict(about["config"]), tokenizers.from_dict(about["tokenizer"])
@@ -67,7 +69,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
     if beside.exists():
         check_same(beside, config)
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise damaged(file, "some weights are not finite numbers", "train its run again")
+        raise damaged(file, "some weights are not finite numbers", again(file))
     model = networks.make(config.model, tokenizer.vocab_size)
     try:
         model.load_state_dict(tensors)
@@ -75,6 +77,11 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
         mismatch = str(error).splitlines()[1].strip()[:150]
         raise UserError(f"{file}: its config does not fit its weights ({mismatch})") from None
     return model.to(torch.device(device)).eval(), tokenizer, config
+
+
+def again(file: Path) -> str:
+    """What helps against damaged weights: a stored run is trained again only if its folder is gone."""
+    return f"delete {file.parent} and train its run again"
 
 
 def check_same(path: Path, config: RunConfig) -> None:

@@ -22,8 +22,8 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_stop_signal_saves_the_state_between_two_evaluations(case: str, tmp_path: Path) -> None:
     whom, signals = CASES[case]
-    options = "grokking_init --data.p 23 --train.max_steps 100000 --train.eval_every 50000 --train.eval_growth 1"
-    argv = [sys.executable, "-m", "lib.train", *options.split(), "--workers", "1", "--checkpoints", str(tmp_path)]
+    options = "--seed 0 --data.p 23 --train.max_steps 100000 --train.eval_every 50000 --train.eval_growth 1 --workers 1"
+    argv = [sys.executable, "-m", "lib.train", "grokking_init", *options.split(), "--checkpoints", str(tmp_path)]
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (states := list(tmp_path.glob("*/*/state.pt"))) and process.poll() is None:
         time.sleep(0.1)

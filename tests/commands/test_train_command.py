@@ -35,7 +35,7 @@ def test_trains_with_any_field_changed(command, main, tmp_path: Path, capsys: py
     [folder] = (tmp_path / "memorize").iterdir()
     config = json.loads((folder / "config.json").read_text())
     assert (config["optim"]["lr"], config["model"]["norm"], config["seed"]) == (3e-3, "rmsnorm", 7)
-    assert said.stdout.startswith(f"{folder}  t_fit ") and said.stdout.count("\n") == 1
+    assert said.stdout.startswith(f"{folder}  train loss ") and said.stdout.count("\n") == 1
     progress = [line for line in said.stderr.splitlines() if line.startswith(folder.name)]
     assert "steps/s" in progress[-1] and progress[-1].endswith(" · done")
     assert said.stderr.splitlines() == ["memorize: 1 runs to train, 0 stored", *progress]
@@ -91,18 +91,21 @@ def test_a_reader_may_leave_early() -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["groking"], ["experiment groking", "memorize", "did you mean grokking?"]),
-        ([], ["experiment (none)", "must be one of"]),
+        (["groking"], ["experiment groking", "did you mean grokking?"]),
+        (["xyz"], ["experiment xyz", "must be one of memorize"]),
+        ([], ["which experiment?", "--list"]),
         (["grokking", "--optim.lrr", 1], ["--optim.lrr", "did you mean --optim.lr?"]),
         (["grokking", "--lr", 1], ["--lr", "no such option"]),
         (["grokking", "--seed", 5001, 5002], ["5002: one word too many"]),
-        (["recipe", "--optim.schedule", "constant"], ["optim.fall_steps = 0 and optim.final_lr = 0, now 400 and 0.02"]),
+        (["recipe", "--optim.schedule", "constant"], ["optim.fall_steps = 400", "0 unless optim.schedule = cosine"]),
         (["grokking", "--optim.lr", "fast"], ["optim.lr = 'fast'", "a finite number"]),
         (["grokking", "--data.operation", "*"], ["data.operation = '*'", "+, -, /"]),
         (["grokking", "--data.p", 98], ["data.p = 98", "prime"]),
         (["grokking", "--data.p", 2], ["data.p = 2", "from 3"]),
-        (["grokking", "--data.train_fraction", 0.99], ["data.train_fraction = 0.99", "less than 0.9"]),
-        (["grokking", "--data.train_fraction", "1e308"], ["data.train_fraction = 1e+308", "less than 0.9"]),
+        (["grokking", "--data.train_fraction", 0.99], ["data.train_fraction = 0.99", "1 - data.val_fraction = 0.9"]),
+        (["grokking", "--data.train_fraction", "1e308"], ["data.train_fraction = 1e+308", "= 0.9"]),
+        (["grokking", "--data.operation", "a/0"], ["data.operation = 'a/0'", "no a and b have an answer modulo 97"]),
+        (["grokking", "--checkpoints", ""], ["--checkpoints", "''", "name of a file or folder"]),
         (["grokking", "--data.val_fraction", 1.5], ["data.val_fraction = 1.5", "below 1"]),
         (["grokking", "--model.n_heads", 3], ["model.d_model = 128", "divisible by model.n_heads = 3"]),
         (["grokking", "--model.context_length", 3], ["model.context_length = 3", "at least 4"]),

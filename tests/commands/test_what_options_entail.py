@@ -59,6 +59,6 @@ def test_a_network_at_chance_on_its_own_train_split_has_learned_nothing(
     assert at_chance(small, row) == (accuracy < 0.5)
     train(TINY.override({"optim.lr": 1e-9, "train.max_steps": 1, "train.eval_every": 1}), tmp_path)
     assert "at chance on its own train split: the network has learned nothing" in Run(tmp_path).log
-    assert result(Run(tmp_path)).endswith("  at chance on its own train split")
+    assert result(Run(tmp_path)).endswith(", at chance on its own train split")
     corpus = TINY.override({"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8})
     assert at_chance(corpus, row, {"train": 0.9}) and not at_chance(corpus, row, {"train": 1.1})

@@ -75,7 +75,7 @@ CORPUS = {"data.task": "corpus", "data.tokenizer": "bpe", "data.window": 8}
         ({"data.p": 96}, ["data.p", "96", "prime"]),
         ({"data.p": 2}, ["data.p", "2", "from 3"]),
         ({"data.train_fraction": 0}, ["data.train_fraction", "0", "no split empty"]),
-        ({"data.train_fraction": 0.95}, ["data.train_fraction", "0.95", "less than 0.9"]),
+        ({"data.train_fraction": 0.95}, ["data.train_fraction", "0.95", "less than 1 - data.val_fraction = 0.9"]),
         ({"data.val_fraction": 0}, ["data.val_fraction", "0", "no split empty"]),
         ({"model.d_model": 130}, ["model.d_model", "130", "divisible by model.n_heads = 4"]),
         ({"model.d_model": 12, "model.positions": "rope"}, ["model.d_model", "even", "rope"]),

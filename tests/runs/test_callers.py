@@ -10,7 +10,6 @@ from conftest import ROOT, TINY
 
 from lib.config import RunConfig
 from lib.language.tokenizers import BytePairTokenizer
-from lib.runs.pool import empty
 from lib.runs.run import Run
 from lib.support.errors import UserError
 from lib.training.trainer import train
@@ -37,14 +36,6 @@ def test_a_script_needs_no_main_guard_nor_a_short_temporary_folder(tmp_path: Pat
     assert call.stdout == "the script runs\n10\n", call.stderr
     [folder] = (tmp_path / "runs" / "mine").iterdir()
     assert Run(str(folder)).summary["steps"] == 10
-
-
-def test_a_run_folder_that_is_a_link_is_emptied_where_it_leads(tmp_path: Path) -> None:
-    (tmp_path / "there" / "weights").mkdir(parents=True)
-    (tmp_path / "there" / "metrics.csv").write_text("step\n")
-    (tmp_path / "run").symlink_to(tmp_path / "there")
-    empty(tmp_path / "run")
-    assert (tmp_path / "run").is_symlink() and not list((tmp_path / "there").iterdir())
 
 
 def test_a_config_is_checked_section_by_section() -> None:

@@ -85,15 +85,15 @@ def test_a_finished_run_without_weights_is_told(tmp_path: Path) -> None:
             getattr(Run(folder), lacks)
     (folder / "model.safetensors").unlink()
     for ask in (named.load, lambda path: Run(path).load()):
-        with pytest.raises(UserError, match=f"a finished run, stored without weights; .* {AGAIN} FOLDER"):
+        with pytest.raises(UserError, match=f"a finished run, stored without weights; .* {AGAIN} NEW_FOLDER"):
             ask(folder)
     archive.pack(folder.parent, [MEMORIZE.id])
     for path in (tmp_path / "memorize.zip" / MEMORIZE.id, folder, f"{tmp_path}/memorize.zip/{MEMORIZE.id}/"):
         assert Run(path).summary["steps"] == 40
-        with pytest.raises(UserError, match=f"a finished run, stored in an archive without weights; .* {AGAIN} FOLDER"):
+        with pytest.raises(UserError, match=f"stored in an archive without weights; .* {AGAIN} NEW_FOLDER"):
             named.load(path)
     for path in (tmp_path / "memorize.zip", folder.parent):
-        with pytest.raises(UserError, match=r"an archive of 1 runs without weights; .*memorize --checkpoints FOLDER"):
+        with pytest.raises(UserError, match=r"an archive of 1 runs .*memorize --checkpoints NEW_FOLDER"):
             named.load(path)
     with pytest.raises(UserError, match="no such file or folder"):
         named.load(folder.with_name("another"))

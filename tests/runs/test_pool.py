@@ -47,6 +47,14 @@ def test_run_all_reports_failed_and_diverged_runs_after_the_others(tiny: RunConf
     assert find("x", bad, tmp_path).diverged_at is not None
 
 
+def test_a_run_that_begins_again_says_so(tiny: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "x" / tiny.id
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("step\n")
+    run_all("x", [tiny], root=tmp_path)
+    assert f"{tiny.id}: begins again at step 0, for state.pt is missing" in capfd.readouterr().err
+
+
 def test_the_longest_run_begins_first(tiny: RunConfig, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     short, long = (tiny.override({"train.max_steps": steps}) for steps in (10, 40))
     run_all("x", [short, long], workers=1, root=tmp_path)

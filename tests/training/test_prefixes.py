@@ -54,6 +54,7 @@ def test_fast_path_equals_the_plain_one(options: dict[str, object]) -> None:
         for slow, quick in zip(plain, fast, strict=True):
             torch.testing.assert_close(slow, quick, rtol=1e-5, atol=1e-5)
 
+
 @pytest.mark.parametrize(
     "config",
     [
