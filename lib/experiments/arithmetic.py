@@ -105,4 +105,4 @@ def grokking_slow() -> list[RunConfig]:
     """The paper's network with Adam and no decay, as in the paper's Figure 1, and with weight decay 0.1 (hours)."""
     # a tenth of the paper's 10⁶ steps, which take a GPU
     paper = DIVISION_POWER.override({"train.max_steps": 100_000, "train.eval_every": 10, "train.eval_growth": 1.02})
-    return [paper.override(NO_DECAY), *seeds(paper, {"optim.weight_decay": 0.1} | UNTIL_SOLVED, 3)]
+    return [paper.override(NO_DECAY), paper.override({"optim.weight_decay": 0.1} | UNTIL_SOLVED)]
