@@ -8,20 +8,25 @@ import typst
 
 from lib.analysis.readme import fill_readme
 from lib.analysis.results import REPORT, SECTIONS, costs, record, results
-from lib.support.errors import Parser, UserError, one_line_errors
+from lib.support.errors import Parser, UserError, one_line_errors, say
 from lib.support.files import ROOT, write_atomically
 from lib.training.folder import damaged
 
 
 def build() -> Path:
-    """Set report/report.pdf. Equal results and figures give equal bytes: own fonts only, and a fixed date."""
-    pdf = REPORT / "report.pdf"
+    """Set report/report.pdf, which a screen reader can read (PDF/UA-1).
+
+    Equal results and figures give equal bytes: own fonts only, and a fixed date. What typst warns of is shown.
+    """
+    pdf, options = REPORT / "report.pdf", {"ignore_system_fonts": True, "timestamp": 0, "pdf_standards": ["ua-1"]}
     try:
-        content = typst.compile(REPORT / "report.typ", root=ROOT, ignore_system_fonts=True, timestamp=0, format="pdf")
+        content, warnings = typst.compile_with_warnings(REPORT / "report.typ", root=ROOT, format="pdf", **options)
     except typst.TypstError as error:
         for figure in sorted((ROOT / "figures").glob("*.svg")):
             check_figure(figure)  # typst does not name it
         raise UserError(f"report/report.typ: {error}; are all notebooks executed?") from None
+    for warning in warnings:
+        say(f"report/report.typ: {warning.message}")
     write_atomically(pdf, content)
     return pdf
 

@@ -83,7 +83,7 @@ def outcome_table(cells: Cells, first: str) -> Markdown:
         grokked = f"{told['grokked']}/{told['n']}" + (f", {chance} at chance on train" if chance else "")
         row = [name, grokked, f"{share:.0%} [{low:.0%}–{high:.0%}]"]
         row += [interval(*told[milestone]) for milestone in MILESTONES]
-        rows.append([*row, shown(told["lowest"], ".1%")])
+        rows.append([*row, "–" if told["lowest"] is None else statistics.at_least(told["lowest"])])
     return markdown([first, "grokked", "P(grok)", *MILESTONES.values(), "lowest test accuracy after"], rows)
 
 

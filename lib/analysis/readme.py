@@ -9,6 +9,7 @@ import jinja2
 from lib.analysis.cells import interval
 from lib.analysis.comparison import ranged
 from lib.analysis.results import REPORT, results
+from lib.analysis.statistics import at_least
 from lib.support.errors import UserError
 from lib.support.files import ROOT, write_atomically
 
@@ -19,7 +20,7 @@ def results_table(results: dict[str, Any]) -> str:
     """A row per result, each with the command that repeats it."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters |= {"interval": lambda values: interval(*values), "ranged": ranged}
-    environment.filters |= {"median_with_range": median_with_range, "best_of": best_of}
+    environment.filters |= {"median_with_range": median_with_range, "best_of": best_of, "at_least": at_least}
     template = (REPORT / "results.md.jinja").read_text(encoding="utf-8")
     return environment.from_string(template, globals={"tuple": tuple}).render(results)
 

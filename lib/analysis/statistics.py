@@ -21,6 +21,11 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def at_least(share: float, digits: int = 1) -> str:
+    """A share in per cent, rounded down: 0.9996 is "99.9%", and only 1 is "100.0%"."""
+    return f"{math.floor(share * 10 ** (digits + 2) + 1e-9) / 10**digits:.{digits}f}%"
+
+
 def kaplan_meier(times: Sequence[float], observed: Sequence[bool]) -> list[tuple[float, float, float]]:
     """The Kaplan-Meier estimate (1958) of the share of runs not yet grokked, as rows (time, share, Greenwood error).
 

@@ -7,6 +7,7 @@ from conftest import made_up
 
 from lib.analysis import cells as sweeps
 from lib.analysis.cells import censored
+from lib.analysis.statistics import log_rank
 from lib.config import RunConfig
 from lib.runs.run import Run
 
@@ -21,6 +22,12 @@ def test_outcome_counts_runs_that_do_not_get_there(cell: list[Run]) -> None:
     assert told["lowest"] == 0.5 and told["share_below"] == pytest.approx(1 / 4) and told["after"] == 2.5
     nobody = sweeps.outcome(cell[2:])
     assert nobody["t_grok"] == [None, None, None] and nobody["lowest"] is None and nobody["p_grok"][1] == 0
+
+
+def test_cells_are_compared_with_their_baseline_all_together(cell: list[Run]) -> None:
+    p = sweeps.against({"x": {"same": cell, "never": cell[2:] * 20}, "y": {"same": cell}}, cell)
+    alone = log_rank(censored(cell[2:] * 20, "t_grok"), censored(cell, "t_grok"))
+    assert p == {"x": {"same": 1.0, "never": pytest.approx(3 * alone)}, "y": {"same": 1.0}} and 3 * alone < 1
 
 
 def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:

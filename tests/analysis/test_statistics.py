@@ -16,6 +16,17 @@ def test_wilson_interval() -> None:
     assert statistics.wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=1e-4)
 
 
+def test_a_lowest_share_is_rounded_down() -> None:
+    assert [statistics.at_least(x) for x in (1.0, 0.9996, 0.999, 0.7, 0.0)] == [
+        "100.0%",
+        "99.9%",
+        "99.9%",
+        "70.0%",
+        "0.0%",
+    ]
+    assert [statistics.at_least(x, 2) for x in (0.99996, 0.57)] == ["99.99%", "57.00%"]
+
+
 def test_kaplan_meier() -> None:
     """The 6-MP arm of Freireich et al. 1963, the textbooks' example: median 23 weeks, log-log interval from 13 on."""
     times = [6, 6, 6, 6, 7, 9, 10, 10, 11, 13, 16, 17, 19, 20, 22, 23, 25, 32, 32, 34, 35]
