@@ -14,10 +14,8 @@ TRIALS = [  # each changes one number of ADD_SUB; lr 1e-3 is ADD_SUB itself
     *({"optim.weight_decay": decay} for decay in (0.1, 1.0)),
     {"optim.warmup_steps": 10},
 ]
-# the largest rate tried is the best one (add_sub_characters_tuning); decay 1 and 1,200 steps bound `make FRESH=1`
-DIGITS = ADD_SUB.override(
-    CHARACTERS | {"optim.lr": 3e-3, "optim.weight_decay": 1.0, "optim.fall_steps": 1200, "train.max_steps": 1200}
-)
+# optimiser and rate by trial (add_sub_characters_tuning)
+DIGITS = ADD_SUB.override(CHARACTERS | {"optim.name": "muon", "optim.lr": 1e-2, "optim.weight_decay": 1.0})
 NO_DECAY = {"optim.name": "adam", "optim.weight_decay": 0, "optim.decay": "matrices"}
 # the table of answers at steps 1.5 times apart; evaluations 3 % of the step apart are enough for a log axis
 KEEP_ANSWERS = {"train.keep_answers": True, "train.eval_growth": 1.03}
@@ -69,9 +67,9 @@ def add_sub() -> list[RunConfig]:
 
 
 def add_sub_characters_tuning() -> list[RunConfig]:
-    """The learning rate where a token is a digit, chosen on the validation split of subtraction with one layer."""
-    rates = [{"data.operation": "-", "model.n_layers": 1, "optim.lr": lr} for lr in (1e-3, 2e-3, 3e-3)]
-    return trials(DIGITS, rates)
+    """Optimiser and learning rate where a token is a digit, chosen on the validation split of subtraction."""
+    tried = (("adamw", 3e-3), ("muon", 1e-2), ("muon", 2e-2))
+    return trials(DIGITS, [{"data.operation": "-", "optim.name": name, "optim.lr": lr} for name, lr in tried])
 
 
 def add_sub_characters() -> list[RunConfig]:
