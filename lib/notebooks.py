@@ -21,7 +21,7 @@ from PIL import Image
 from traitlets.config import Config
 
 from lib.analysis import address
-from lib.support.errors import Parser, UserError, one_line_errors, shortened
+from lib.support.errors import Parser, UserError, first_line, one_line_errors, shortened
 from lib.support.files import ROOT, write_atomically
 from lib.support.processes import default_workers
 
@@ -116,10 +116,6 @@ def execute(path: Path) -> nbformat.NotebookNode:
     if "failed" in {cell.metadata.papermill.status for cell in notebook.cells}:
         raise UserError(f"{path.name}: {begun[-1]} ended the notebook early; must run to its last cell")  # sys.exit(0)
     return normalise(notebook)
-
-
-def first_line(said: object) -> str:
-    return str(said).strip().partition("\n")[0]
 
 
 def renew(path: Path) -> float:

@@ -19,7 +19,7 @@ from lib.config import ModelConfig
 from lib.language.networks import Network
 from lib.language.tokenizers import Tokenizer
 from lib.model import Transformer, make_norm
-from lib.support.errors import UserError
+from lib.support.errors import UserError, first_line
 from lib.support.files import clear_error, write_json
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # in a folder of theirs
@@ -202,7 +202,7 @@ def enter(folder: Path, library: Library, base: ModelConfig) -> Transformer:
     try:
         kind, said, theirs = library.load(folder)
     except Exception as error:  # of many kinds
-        why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        why = first_line(f"{type(error).__name__}: {error}")[:200]
         raise UserError(f"cannot be read by {library.package} ({why})") from None
     if kind not in library.formats:
         raise UserError(f"model_type = {kind!r}: must be {' or '.join(library.formats)}")

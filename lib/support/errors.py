@@ -32,6 +32,11 @@ def shortened(value: object) -> str:
     return repr(value)
 
 
+def first_line(said: object) -> str:
+    """The first line of what an outside library says."""
+    return str(said).strip().partition("\n")[0]
+
+
 def check_package(asked: str, name: str) -> None:
     """Raises UserError, naming what was asked for, if it needs a package that is not installed."""
     spec = find_spec(name)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.config import RunConfig
-from lib.support.errors import UserError, check_package, suggestion
+from lib.support.errors import UserError, check_package, first_line, suggestion
 
 PROJECT = "grokking"  # at W&B
 FOLDERS = ("wandb", "tensorboard")  # what they write in a run folder
@@ -192,7 +192,7 @@ class Backends:
         try:
             yield
         except (Exception, SystemExit) as error:  # whatever it is, the run matters more; W&B may even exit
-            said = str(error).strip().partition("\n")[0]
+            said = first_line(error)
             self.note(f"{name} failed, the run goes on without it: {type(error).__name__}: {said}")
             with suppress(Exception, SystemExit):  # KeyError: it never began
                 self.working.pop(name).close()
