@@ -173,10 +173,13 @@ CHALLENGE = GPT2.override(
 FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4}
 FRAGILE |= {"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
 SCHEDULED = {"optim.warmup_steps": 20, "optim.schedule": "cosine", "optim.final_lr": 0.1}
+BEGINNING = {"train.max_steps": 80}  # at a constant rate the same steps as those of a longer run
 CHALLENGES: dict[str, Changes] = {
     "momentum, not clipped": FRAGILE | {"optim.clip": 0.0},
     "momentum, clipped": FRAGILE,
+    "3e-5, constant": {"optim.lr": 3e-5} | BEGINNING,
     "1e-4, constant": {"optim.lr": 1e-4},
+    "3e-4, constant": {"optim.lr": 3e-4} | BEGINNING,
     "1e-3, constant": {},
     "1e-3, scheduled": SCHEDULED,
     "1e-2, constant": {"optim.lr": 1e-2},
