@@ -27,7 +27,7 @@ for name, color in (("LSTM", PURPLE), ("GPT", "black")):
 
 
 def perplexity_axis(axes: Axes, split: str) -> None:
-    axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
+    axes.set(yscale="log", ylabel=f"{NAMES[split]}\nperplexity")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("")
 
@@ -56,7 +56,7 @@ def dotted_floor(axes: Axes, run: Run, split: str) -> None:
 
 def grid(columns: Mapping[str, Cells], along: str) -> Figure:
     """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
-    size = (1.875 * len(columns) + 0.75, 3.1)
+    size = (1.875 * len(columns) + 0.75, 2.8)
     figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
     for row, split in zip(panels, NAMES, strict=True):
         for axes, cells in zip(row, columns.values(), strict=True):
@@ -85,7 +85,7 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
 
 def by_step_and_clock(cells: Cells) -> Figure:
     """Validation loss twice: against optimiser steps and against seconds."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.38, 2.0), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(6.38, 1.8), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
         curves(axes, cells, "val", along, "loss")
     panels[0].set_ylabel("validation loss (nats per token)")
