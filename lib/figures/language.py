@@ -66,7 +66,7 @@ def grid(columns: Mapping[str, Cells], along: str) -> Figure:
             axes.label_outer(remove_inner_ticks=False)
     for above, below, title in zip(*panels, columns, strict=True):
         above.set_title(title)
-        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.38))
+        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.48))
     return figure
 
 
@@ -88,7 +88,7 @@ def by_step_and_clock(cells: Cells) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(6.38, 1.8), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
         curves(axes, cells, "val", along, "loss")
-    panels[0].set_ylabel("validation loss (nats per token)")
+    panels[0].set_ylabel("validation loss (nats)")
     panels[0].legend(handlelength=1.2)
     return figure
 
