@@ -114,7 +114,7 @@ def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
 def train_and_val(axes: Axes, run: Run) -> None:
     """Loss of one run on the train and the validation split, with the unigram floor."""
     for split, dash in (("train", "-"), ("val", "--")):
-        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=BLUE, ls=dash)
+        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color="black", ls=dash)
     floor = axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1, label="unigram")
-    axes.legend(handles=[*split_handles(BLUE, "validation"), floor])
+    axes.legend(handles=[*split_handles("black", "validation"), floor])
     axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")
