@@ -1,8 +1,10 @@
 """The report, set from the results."""
 
+import json
 from pathlib import Path
 
 import pytest
+import typst
 from conftest import ROOT, pinned
 
 from lib import report
@@ -29,3 +31,12 @@ def test_a_figure_that_was_cut_off_is_named(tmp_path: Path, monkeypatch: pytest.
             report.build()
     (tmp_path / "figures" / "a.svg").write_bytes(whole)
     report.build()
+
+
+def test_the_report_rounds_as_python_does(tmp_path: Path) -> None:
+    values = [(0.5, 0), (1.5, 0), (392.5, 0), (0.125, 2), (0.375, 2), (2.25, 1), (3.275457, 2), (1020.4, 0), (7.0, 1)]
+    asked = ", ".join(f"fixed({x!r}, {digits})" for x, digits in values)
+    (tmp_path / "style.typ").write_text((ROOT / "report" / "style.typ").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "a.typ").write_text(f'#import "style.typ": *\n#metadata(({asked}))<told>')
+    told = json.loads(typst.query(tmp_path / "a.typ", "<told>", field="value", one=True))
+    assert told == [f"{x:.{digits}f}" for x, digits in values]
