@@ -1,6 +1,7 @@
 """Language models compared: perplexity at the best evaluation, over seeds, and costs; the lowest possible loss."""
 
 import math
+import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +12,11 @@ from lib.analysis.cells import Cells
 from lib.analysis.statistics import median_and_range
 from lib.data import IGNORE, Batch
 from lib.runs.run import Run
+from lib.support.files import ROOT
 
 SPLITS = ("train", "val", "test")
+# what the assignments' own reports tell, with where it is from
+PUBLISHED = tomllib.loads((ROOT / "lib" / "experiments" / "published.toml").read_text(encoding="utf-8"))
 
 
 def best(run: Run) -> int:
@@ -68,6 +72,7 @@ def at_best(runs: Sequence[Run]) -> dict[str, Any]:
         told[f"{split}_floor"] = floor(runs[0], split)
     told["best_epoch"] = median_and_range([epochs(run)[best(run)] for run in runs])
     told["final_train_loss"] = median_and_range([run.metrics["train_loss"][-1] for run in runs])
+    told["final_val_ppl"] = median_and_range([run.metrics["val_ppl"][-1] for run in runs])
     told["seconds"] = median_and_range([run.summary["seconds"] for run in runs])
     told["tokens_per_s"] = median_and_range([run.summary["tokens_per_s"] for run in runs])
     return told | {name: runs[0].summary[name] for name in ("n_params", "n_learnable")}
@@ -77,10 +82,14 @@ def all_at_best(cells: Cells) -> dict[str, dict[str, Any]]:
     return {name: at_best(runs) for name, runs in cells.items()}
 
 
-def as_published(loss: float, n_windows: int, batch_size: int) -> float:
-    """The perplexity that comes out if the last, shorter batch of an epoch is averaged as if it were full."""
-    counted = math.ceil(n_windows / batch_size) * batch_size
-    return math.exp(loss * n_windows / counted)
+def as_published(perplexity: float, n_windows: int, batch_size: int) -> float:
+    """What a perplexity becomes if the last, shorter batch of an epoch is averaged as if it were full."""
+    return perplexity ** (n_windows / (math.ceil(n_windows / batch_size) * batch_size))
+
+
+def corrected(published: float, n_windows: int, batch_size: int) -> float:
+    """The perplexity of which `as_published` makes `published`."""
+    return published ** (math.ceil(n_windows / batch_size) * batch_size / n_windows)
 
 
 def chosen(cells: Mapping[str, Sequence[Run]]) -> str:

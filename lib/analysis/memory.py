@@ -14,11 +14,13 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -79,6 +81,36 @@ def budget(config: RunConfig, vocab_size: int) -> dict[str, int]:
         optimizer.step(1)
     sizes = {"parameters": ledger.live["parameters"], "gradients": gradients, "optimizer": ledger.live["optimizer"]}
     return sizes | kept | {"peak": ledger.peak}
+
+
+def measured(config: RunConfig, vocab_size: int) -> tuple[int, int]:
+    """What `budget` counts, as the CPU's allocator tells it of a real step.
+
+    Bytes that the forward pass keeps; and the most that is allocated at once in a step, beyond what is there before it:
+    parameters, moments, and, of a batch in parts, gradients.
+    """
+    network = networks.make(config.model, vocab_size)
+    network.checkpointing = config.train.activation_checkpointing
+    objective, optimizer = CorpusObjective(network, "all", config.train), Optimizer(network, config)
+    size = (config.train.batch_size // config.train.accumulation, config.data.window)
+    batch = Batch(torch.randint(vocab_size, size), torch.randint(vocab_size, size), None)
+    objective(batch).backward()
+    optimizer.step(0)
+    if config.train.accumulation == 1:
+        optimizer.zero_grad()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as forward:
+        loss = objective(batch)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as rest:
+        loss.backward()
+        optimizer.step(1)
+    before, after = allocations(forward), allocations(rest)
+    return sum(before), max(accumulate(before + after))
+
+
+def allocations(profiled: profile) -> list[int]:
+    """Bytes of each allocation, below 0 of each release, in order."""
+    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
 
 
 class Ledger(TorchDispatchMode):

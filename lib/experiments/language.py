@@ -114,7 +114,7 @@ SMALL = RunConfig(
     train=TrainConfig(eval_every=50, eval_growth=1),
 )
 # the assignment's network with a fourth of the width, half the layers, an eighth of the context. 500 steps read 1.0
-# million tokens, less than an epoch; rate 1e-3, where the assignment has 1e-4 for twenty times the steps
+# million tokens, less than an epoch, hence no dropout; rate 1e-3, where the assignment has 1e-4 for 10,000 steps
 TINYSTORIES = SMALL.override(
     {"model.n_layers": 3, "model.n_heads": 8, "model.d_model": 128, "model.d_ff": 512, "model.activation": "swiglu"}
     | {"model.norm": "rmsnorm", "model.positions": "rope", "model.bias": False, "data.vocab_size": 2048}
@@ -123,7 +123,7 @@ TINYSTORIES = SMALL.override(
 # the assignment's sizes: 10,000 steps of 16 rows of 1,024 tokens with GPT-2's vocabulary
 TINYSTORIES_ASSIGNED = TINYSTORIES.override(
     {"data.tokenizer": "gpt2", "data.window": 1024, "model.context_length": 1024, "model.n_layers": 6}
-    | {"model.d_model": 512, "model.d_ff": 2048, "optim.lr": 1e-4, "optim.warmup_steps": 200}
+    | {"model.d_model": 512, "model.d_ff": 2048, "model.dropout": 0.1, "optim.lr": 1e-4, "optim.warmup_steps": 200}
     | {"train.max_steps": 10_000, "train.eval_every": 500, "train.precision": "bfloat16"}
 )
 
@@ -173,10 +173,13 @@ CHALLENGE = GPT2.override(
 FRAGILE = {"optim.name": "momentum", "optim.lr": 1.0, "optim.weight_decay": 0.0, "train.batch_size": 4}
 FRAGILE |= {"train.max_steps": 60, "train.eval_every": 2, "data.eval_tokens": 2**12, "train.prompt": ""}
 SCHEDULED = {"optim.warmup_steps": 20, "optim.schedule": "cosine", "optim.final_lr": 0.1}
+BEGINNING = {"train.max_steps": 80}  # at a constant rate the same steps as those of a longer run
 CHALLENGES: dict[str, Changes] = {
     "momentum, not clipped": FRAGILE | {"optim.clip": 0.0},
     "momentum, clipped": FRAGILE,
+    "3e-5, constant": {"optim.lr": 3e-5} | BEGINNING,
     "1e-4, constant": {"optim.lr": 1e-4},
+    "3e-4, constant": {"optim.lr": 3e-4} | BEGINNING,
     "1e-3, constant": {},
     "1e-3, scheduled": SCHEDULED,
     "1e-2, constant": {"optim.lr": 1e-2},

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lib.analysis import comparison
 from lib.analysis.cells import Cells
 from lib.figures.curves import split_handles
-from lib.figures.style import BLUE, COLORS, GREY
+from lib.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, PURPLE, RED
 from lib.runs.run import Run
 
 NAMES = {"train": "train", "val": "validation"}
@@ -20,10 +20,14 @@ AXIS: dict[str, tuple[str, Callable[[Run], np.ndarray]]] = {  # its label, and t
     "seconds": ("seconds of training steps", lambda run: run.metrics["time_s"]),
     "steps": ("optimiser steps", lambda run: run.metrics["step"]),
 }
+# of the twelve experiments: a colour has one meaning, and a dashed line shows the one that it covers
+LOOKS = {"adam": (BLUE, "-"), "adamw": (ORANGE, (0, (3, 2))), "sgd": (GREEN, "-"), "momentum": (RED, (0, (3, 2)))}
+for name, color in (("LSTM", PURPLE), ("GPT", "black")):
+    LOOKS |= {f"{name} {n}": (color, dash) for n, dash in ((1, "-"), (2, (0, (3, 2))), (4, (0, (1, 1))))}
 
 
 def perplexity_axis(axes: Axes, split: str) -> None:
-    axes.set(yscale="log", ylabel=f"{NAMES[split]} perplexity")
+    axes.set(yscale="log", ylabel=f"{NAMES[split]}\nperplexity")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("")
 
@@ -31,8 +35,9 @@ def perplexity_axis(axes: Axes, split: str) -> None:
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
     """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
     label, places = AXIS[along]
-    looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)  # a dashed line shows the one that it covers
-    for (name, runs), (color, dash) in zip(cells.items(), looks, strict=False):
+    looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)
+    for (name, runs), look in zip(cells.items(), looks, strict=False):
+        color, dash = LOOKS.get(name, look)
         xs = [places(run) for run in runs]
         ys = [run.metrics[f"{split}_{metric}"] for run in runs]
         for x, y in zip(xs, ys, strict=True):
@@ -51,7 +56,7 @@ def dotted_floor(axes: Axes, run: Run, split: str) -> None:
 
 def grid(columns: Mapping[str, Cells], along: str) -> Figure:
     """Perplexity of several groups of cells, a column each, train above and validation below; the floor dotted."""
-    size = (1.7 * len(columns) + 0.76, 3.7)
+    size = (1.875 * len(columns) + 0.75, 2.8)
     figure, panels = plt.subplots(len(NAMES), len(columns), figsize=size, sharey=True, squeeze=False)
     for row, split in zip(panels, NAMES, strict=True):
         for axes, cells in zip(row, columns.values(), strict=True):
@@ -61,7 +66,7 @@ def grid(columns: Mapping[str, Cells], along: str) -> Figure:
             axes.label_outer(remove_inner_ticks=False)
     for above, below, title in zip(*panels, columns, strict=True):
         above.set_title(title)
-        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.4, -0.4))
+        below.legend(handlelength=1.6, columnspacing=1, ncols=2, loc="upper center", bbox_to_anchor=(0.45, -0.48))
     return figure
 
 
@@ -73,16 +78,17 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
         axes.plot(*zip(*points, strict=True), color=color, marker="o", ms=3, label=name)
         axes.plot(*min(points, key=lambda point: point[1]), color=color, marker="o", ms=8, mfc="none")
     axes.set(xscale="log", xlabel="learning rate", title=title)
+    axes.xaxis.set_major_formatter("{x:g}")
     perplexity_axis(axes, "val")
     dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
 
 
 def by_step_and_clock(cells: Cells) -> Figure:
     """Validation loss twice: against optimiser steps and against seconds."""
-    figure, panels = plt.subplots(1, 2, figsize=(5.74, 2.25), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(6.38, 1.8), sharey=True)
     for axes, along in zip(panels, ("steps", "seconds"), strict=True):
         curves(axes, cells, "val", along, "loss")
-    panels[0].set_ylabel("validation loss (nats per token)")
+    panels[0].set_ylabel("validation loss (nats)")
     panels[0].legend(handlelength=1.2)
     return figure
 
@@ -108,7 +114,7 @@ def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
 def train_and_val(axes: Axes, run: Run) -> None:
     """Loss of one run on the train and the validation split, with the unigram floor."""
     for split, dash in (("train", "-"), ("val", "--")):
-        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color=BLUE, ls=dash)
+        axes.plot(run.metrics["step"], run.metrics[f"{split}_loss"], color="black", ls=dash)
     floor = axes.axhline(run.summary["unigram_loss"]["val"], color=GREY, ls=":", lw=1, label="unigram")
-    axes.legend(handles=[*split_handles(BLUE, "validation"), floor])
+    axes.legend(handles=[*split_handles("black", "validation"), floor])
     axes.set(xlabel="optimiser steps", ylabel="loss (nats per token)")

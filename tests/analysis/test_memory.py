@@ -1,18 +1,12 @@
 """The account of a step's memory, against what the allocator did in the same step with real tensors."""
 
-from itertools import accumulate
-
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
-from lib.analysis.memory import KEPT, budget
+from lib.analysis.memory import KEPT, budget, measured
 from lib.config import RunConfig
-from lib.data import Batch
 from lib.experiments.presets import GPT2_LARGE, GPT2_MEDIUM
 from lib.language import networks
-from lib.language.chunks import CorpusObjective
-from lib.optim import Optimizer
 from lib.support.errors import UserError
 from lib.support.machine import peak_memory_mb
 
@@ -39,39 +33,11 @@ CASES = {
 }
 
 
-def allocations(profiled: profile) -> list[int]:
-    """Bytes of each allocation, below 0 of each release, in order."""
-    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
-    return [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
-
-
-def really(config: RunConfig) -> tuple[int, int]:
-    """Bytes kept by a forward pass; and the most allocated at once in a step, beyond what there is before."""
-    network = networks.make(config.model, V)
-    network.checkpointing = config.train.activation_checkpointing
-    objective = CorpusObjective(network, "all", config.train)
-    optimizer = Optimizer(network, config)
-    size = (config.train.batch_size // config.train.accumulation, config.data.window)
-    batch = Batch(torch.randint(V, size), torch.randint(V, size), None)
-    objective(batch).backward()
-    optimizer.step(0)
-    if config.train.accumulation == 1:
-        optimizer.zero_grad()
-    options = {"activities": [ProfilerActivity.CPU], "profile_memory": True}
-    with profile(**options) as forward:
-        loss = objective(batch)
-    with profile(**options) as rest:
-        loss.backward()
-        optimizer.step(1)
-    before, after = allocations(forward), allocations(rest)
-    return sum(before), max(accumulate(before + after))
-
-
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)
 def test_what_is_kept_is_what_the_allocator_says(changes: dict) -> None:
     config = SMALL.override(changes)
     account = budget(config, V)
-    kept, _ = really(config)
+    kept, _ = measured(config, V)
     if config.train.activation_checkpointing:
         kept -= config.model.n_layers * RNG_STATE
     counted = sum(account[kind] for kind in KEPT)
@@ -84,7 +50,7 @@ def test_the_peak_is_what_the_allocator_says(changes: dict) -> None:
         config = SMALL.override(changes | {"train.batch_size": 32, "train.accumulation": n_parts})
         account = budget(config, V)
         before = account["parameters"] + account["optimizer"] + account["gradients"] * (n_parts > 1)
-        assert account["peak"] - before == pytest.approx(really(config)[1], rel=0.05)
+        assert account["peak"] - before == pytest.approx(measured(config, V)[1], rel=0.05)
 
 
 @pytest.mark.parametrize(

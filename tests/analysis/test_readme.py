@@ -89,7 +89,8 @@ def test_medians_are_open_where_runs_do_not_get_there() -> None:
 
 
 def test_what_a_number_means_is_said_where_it_is_met() -> None:
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "report/report.typ")]
+    parts = [(ROOT / "report" / name).read_text(encoding="utf-8") for name in ("report.typ", "answers.typ")]
+    texts = [(ROOT / "README.md").read_text(encoding="utf-8"), " ".join(parts)]
     for told in ("lower of the two in the middle", "do not overlap", "another kind"):  # a median, windows, a processor
         assert all(told in " ".join(text.split()) for text in texts), told
     help = " ".join(train.parser().format_help().split())
