@@ -5,7 +5,7 @@ import pytest
 from lib import tasks
 from lib.experiments import rules
 from lib.experiments.ablation import CLAIM
-from lib.experiments.catalogue import RULES, STORED
+from lib.experiments.catalogue import GRID, RULES, STORED
 from lib.experiments.presets import Changes
 
 CELLS: dict[str, Changes] = {
@@ -23,9 +23,10 @@ def test_every_cell_has_ten_seeds_that_nothing_else_has_each_with_its_split() ->
         runs = rules.cell(changes)
         assert len({run.seed for run in runs}) == len(runs) == CLAIM >= 10, name
         assert all(run.data.split_seed == run.seed for run in runs)
-    others = {run.seed for make in STORED.values() for run in make()}
-    assert not others & {run.seed for make in RULES.values() for run in make()}
-    assert sum(len(make()) for make in RULES.values()) >= CLAIM * len(CELLS) - 2 * CLAIM  # no cell is forgotten
+    bets = (RULES | GRID).values()
+    others = {run.seed for name, make in STORED.items() if name not in RULES for run in make()}
+    assert not others & {run.seed for make in bets for run in make()}
+    assert sum(len(make()) for make in bets) >= CLAIM * len(CELLS) - 2 * CLAIM  # no cell is forgotten
 
 
 @pytest.mark.parametrize("name", CELLS)
