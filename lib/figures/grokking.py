@@ -66,7 +66,9 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
             for run in runs:
                 curve(column[2], run, "matrix_norm", color=COLORS[name], lw=1)
                 if np.isnan(run.metrics["matrix_norm"]).all():
-                    column[2].text(0.5, 0.5, "not recorded", transform=column[2].transAxes, ha="center")
+                    column[2].text(
+                        0.5, 0.5, "not recorded", color=COLORS[name], transform=column[2].transAxes, ha="center"
+                    )
             height = 1.1 + 0.11 * list(COLORS).index(name)
             for milestone, fill in (("t_fit", "white"), ("t_grok", COLORS[name])):
                 steps = [getattr(run, milestone) or np.nan for run in runs]
