@@ -51,7 +51,7 @@ def train_all(
     anything begins if a config, a folder or a back end cannot work, and at the end if a run failed.
     """
     if stack is not None:
-        check_stack(stack, backends, shard)
+        check_stack(stack, workers, backends, shard)
     machine.check_device(device)
     check_backends(backends)
     plan, root = {experiment: list(configs) for experiment, configs in plan.items()}, Path(root)
@@ -124,11 +124,12 @@ def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, bac
             settle(folder)
 
 
-def check_stack(stack: int, backends: Names, shard: bool) -> None:
-    """Raises UserError if a stack is of no size, or asked for beside what trains one run at a time."""
+def check_stack(stack: int, workers: int | None, backends: Names, shard: bool) -> None:
+    """Raises UserError if a stack is of no size, or asked for beside what it cannot be combined with."""
     if stack < 1:
         raise UserError(f"--stack {stack}: must be at least 1")
-    beside = {"--tracker": bool(backends), "--shard": shard, "torchrun": distributed.size() > 1}
+    beside = {"--workers": workers is not None, "--tracker": bool(backends), "--shard": shard}
+    beside["torchrun"] = distributed.size() > 1
     for name, asked in beside.items():
         if asked:
             raise UserError(f"--stack {stack}: does not work with {name}; leave one of them out")

@@ -82,6 +82,7 @@ class Member(Trainer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.saved_at = time.monotonic()
+        self.loop.losses = [loss.cpu() for loss in self.loop.losses]  # a resumed run's: the stack hands out such
 
     def save_state(self) -> None:
         """Save what the run alone would save, if that was long ago or the run is to stop."""

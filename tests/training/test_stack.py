@@ -184,6 +184,7 @@ def test_the_option(tiny: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_option_stands_alone(tiny: RunConfig, tmp_path: Path) -> None:
     for options, said in (
         ({"stack": 0}, "--stack 0: must be at least 1"),
+        ({"stack": 2, "workers": 2}, "--stack 2: does not work with --workers"),
         ({"stack": 2, "shard": True}, "--stack 2: does not work with --shard"),
         ({"stack": 2, "backends": ["tensorboard"]}, "--stack 2: does not work with --tracker"),
     ):
