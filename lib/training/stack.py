@@ -3,7 +3,8 @@
 The products of one small network leave a GPU idle; those of N networks fill it. A member of a stack is a Trainer with a
 run folder of its own, whose weights and moments are rows of the stack's. It ends on its own, but its row is computed
 until all have ended, so that products keep their size: a member depends on the number of its companions, by rounding,
-and on nothing else of them. Its `seconds` are the whole stack's.
+and on nothing else of them. Its `seconds` are the whole stack's. For 20 steps its metrics are those of the run alone to
+1e-5; with Muon to 1e-3, for bfloat16, in which it orthogonalises, makes the last bits of a gradient its third digit.
 
 A member saves its state when the stack is asked to stop, and once a minute. It goes on from there in a stack or alone,
 but rounds as its new company does. Members may go on from different steps.

@@ -46,20 +46,21 @@ def trained(folder: Path, base: RunConfig, *cells: Changes) -> list[Path]:
     return list(runs)
 
 
-def assert_alike(folder: Path, other: Path, digits: float = 1e-5) -> None:
-    """Both runs have the same metrics, all but time_s, to so many digits."""
+def assert_alike(folder: Path, other: Path, within: float = 1e-5) -> None:
+    """Both runs have the same metrics, all but time_s."""
     one, two = Run(folder).metrics, Run(other).metrics
     for name in one.keys() - {"time_s"}:
-        np.testing.assert_allclose(one[name], two[name], rtol=digits, atol=digits, err_msg=name)
+        np.testing.assert_allclose(one[name], two[name], rtol=within, atol=within, err_msg=name)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "muon"])
-def test_a_member_is_the_run_alone(short: RunConfig, tmp_path: Path, optimizer: str) -> None:
+@pytest.mark.parametrize(("optimizer", "within"), [("adamw", 1e-5), ("adam", 1e-5), ("muon", 1e-3)])
+def test_a_member_is_the_run_alone(short: RunConfig, tmp_path: Path, optimizer: str, within: float) -> None:
+    """Muon orthogonalises in bfloat16, in which the last bits of a gradient become its third digit."""
     base = short.override({"optim.name": optimizer})
     for folder, changes in zip(trained(tmp_path, base, *DIFFERENT), DIFFERENT, strict=True):
         alone = folder.with_suffix(".alone")
         train(base.override(changes), alone)
-        assert_alike(folder, alone)
+        assert_alike(folder, alone, within)
         assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
 
 
@@ -74,6 +75,14 @@ def test_a_member_is_the_run_alone_whatever_the_network(short: RunConfig, tmp_pa
     base = short.override(changes | {"train.max_steps": 5})
     [folder, _] = trained(tmp_path / "stack", base, {}, {"seed": 1})
     train(base, tmp_path / "alone")
+    assert_alike(folder, tmp_path / "alone")
+
+
+def test_muon_differs_by_bfloat16_alone(short: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    base = short.override({"optim.name": "muon"})
+    folder, _ = trained(tmp_path / "stack", base, *DIFFERENT[1:3])
+    train(base.override(DIFFERENT[1]), tmp_path / "alone")
     assert_alike(folder, tmp_path / "alone")
 
 
@@ -112,9 +121,9 @@ def test_a_member_that_diverges_leaves_the_others_alone(short: RunConfig, tmp_pa
     assert Run(tmp_path / "1").diverged_at is not None
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize(("optimizer", "within"), [("adamw", 1e-5), ("muon", 1e-3)])
 def test_a_stopped_stack_goes_on(
-    short: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    short: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, within: float
 ) -> None:
     """In a stack, or each member alone; a member that had ended stays as it is."""
     asked = count()
@@ -137,7 +146,7 @@ def test_a_stopped_stack_goes_on(
     train(base.override(cells[1]), folders[1])
     for folder, changes in zip(folders, cells, strict=True):
         train(base.override(changes), folder.with_suffix(".alone"))
-        assert_alike(folder, folder.with_suffix(".alone"))
+        assert_alike(folder, folder.with_suffix(".alone"), within)
         assert not (folder / "state.pt").exists()
 
 
