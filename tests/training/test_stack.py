@@ -80,7 +80,7 @@ def test_a_member_is_the_run_alone_whatever_the_network(short: RunConfig, tmp_pa
 
 def test_muon_differs_by_bfloat16_alone(short: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
-    base = short.override({"optim.name": "muon"})
+    base = short.override({"optim.name": "muon", "train.max_steps": 10})
     folder, _ = trained(tmp_path / "stack", base, *DIFFERENT[1:3])
     train(base.override(DIFFERENT[1]), tmp_path / "alone")
     assert_alike(folder, tmp_path / "alone")
