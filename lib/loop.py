@@ -89,11 +89,11 @@ class Loop:
         self.optimizer.backward(loss)
         return loss.detach()
 
-    def evaluate(self) -> None:
-        """Measure, and show the row to `on_evaluation`."""
+    def evaluate(self, measured: Row | None = None) -> None:
+        """Measure, unless lib/training/stack.py has, and show the row to `on_evaluation`."""
         self.check_losses()
         self.clock.stop()
-        row = self.measure()
+        row = measured or self.measure()
         if not all(math.isfinite(row[f"{name}_loss"] or 0.0) for name in self.data.splits):
             raise Diverged(self.step)
         self.rows.append(row)

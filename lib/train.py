@@ -33,6 +33,8 @@ def parser() -> Parser:
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")
     result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
+    help = "so many runs of equal shapes at a time in one process, their products batched: for a GPU"
+    result.add_argument("--stack", type=int, metavar="N", help=help)
     result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     result.add_argument("--checkpoints", type=named_path, default=CHECKPOINTS, help="folder for the run folders")
     shown = "wandb or tensorboard, to show what is trained there as well; may be given twice"
@@ -86,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
     root = args["checkpoints"]
     plan = {each: changed(each, changes, root) for each in known[name]}
-    options = {name: args[name] for name in ("fresh", "workers", "device", "shard")}
+    options = {name: args[name] for name in ("fresh", "workers", "device", "shard", "stack")}
     check_device(args["device"])
     with distributed.group(args["device"]):
         train_all(plan, **options, root=root, backends=args["tracker"])

@@ -18,6 +18,7 @@ from lib.support.errors import UserError
 from lib.training import datasets, distributed, weights
 from lib.training.backends import Names, check_backends
 from lib.training.folder import describe
+from lib.training.stack import stacks, train_stack
 from lib.training.trainer import ignore, train
 
 SWEEP = 8  # of an experiment with more runs than this, git would keep hundreds of small files: it is one archive
@@ -39,14 +40,18 @@ def train_all(
     root: Path = CHECKPOINTS,
     backends: Names = (),
     shard: bool = False,
+    stack: int | None = None,
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
     earlier resumes from its saved state. In the project's own checkpoints/ a sweep ends up in an archive
-    (`keep_light`). `backends`: names of lib/training/backends.py; `shard`: see lib/training/distributed.py. Raises
-    UserError before anything begins if a config, a folder or a back end cannot work, and at the end if a run failed.
+    (`keep_light`). `backends`: names of lib/training/backends.py; `shard`: see lib/training/distributed.py; `stack`:
+    how many runs of equal shapes to train together in this process (lib/training/stack.py). Raises UserError before
+    anything begins if a config, a folder or a back end cannot work, and at the end if a run failed.
     """
+    if stack is not None:
+        check_stack(stack, workers, backends, shard)
     machine.check_device(device)
     check_backends(backends)
     plan, root = {experiment: list(configs) for experiment, configs in plan.items()}, Path(root)
@@ -65,6 +70,7 @@ def train_all(
             elif config.data.task == "corpus":
                 check_unchanged(config.data, run.summary.get("sha256", {}), "a stored run was trained on it")
     datasets.check_all(missing.values())
+    together = stacks(missing, stack) if stack else []
     folders = {folder.parent for folder in missing}
     for folder in folders:
         try:
@@ -77,7 +83,9 @@ def train_all(
         if first:
             print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
-            if distributed.size() > 1:
+            if stack:
+                train_stacks(together, fresh, device)
+            elif distributed.size() > 1:
                 train_together(missing, fresh, device, backends, shard)
             else:
                 Pool(device, workers or processes.default_workers(device), fresh, backends).run(missing)
@@ -114,3 +122,32 @@ def train_together(runs: Mapping[Path, RunConfig], fresh: bool, device: str, bac
         distributed.barrier()
         if first:
             settle(folder)
+
+
+def check_stack(stack: int, workers: int | None, backends: Names, shard: bool) -> None:
+    """Raises UserError if a stack is of no size, or asked for beside what it cannot be combined with."""
+    if stack < 1:
+        raise UserError(f"--stack {stack}: must be at least 1")
+    beside = {"--workers": workers is not None, "--tracker": bool(backends), "--shard": shard}
+    beside["torchrun"] = distributed.size() > 1
+    for name, asked in beside.items():
+        if asked:
+            raise UserError(f"--stack {stack}: does not work with {name}; leave one of them out")
+
+
+def train_stacks(together: Iterable[Mapping[Path, RunConfig]], fresh: bool, device: str) -> None:
+    """Train one stack after the other. Raises UserError at the end if a run failed."""
+    failed: list[str] = []
+    for runs in together:
+        for folder in runs:
+            if fresh and folder.exists():
+                set_aside(folder)
+        try:
+            train_stack(runs, device)
+        except UserError as error:
+            failed.append(str(error))
+        finally:
+            for folder in runs:
+                settle(folder)
+    if failed:
+        raise UserError("; ".join(failed))

@@ -27,20 +27,31 @@ class StackedMuon(torch.optim.Muon):
             torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
             updates = torch._foreach_lerp(gradients, means, group["momentum"])
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-            by_shape: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-            for i, p in enumerate(weights):
-                by_shape[min(p.shape), max(p.shape)].append(i)
-            for (rows, columns), places in by_shape.items():
-                flat = [wide(updates[i].bfloat16()) for i in places]
-                turned = orthogonalised(torch.stack(flat), group)
-                for i, update in zip(places, turned, strict=True):
-                    update = update if weights[i].shape == (rows, columns) else update.mT.contiguous()
-                    weights[i].add_(update, alpha=-group["lr"] * (0.2 * columns**0.5))
+            for p, update in zip(weights, turned([update[None] for update in updates], group), strict=True):
+                p.add_(update[0], alpha=-group["lr"] * size_of_adamw(p))
 
 
-def wide(matrix: Tensor) -> Tensor:
-    """The matrix, or if it has more rows than columns its transpose."""
-    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+def size_of_adamw(matrix: Tensor) -> float:
+    """What an orthogonal matrix, or several (…, r, c), are multiplied by to be as large as AdamW's update."""
+    return 0.2 * max(matrix.shape[-2:]) ** 0.5
+
+
+def turned(updates: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    """The matrices of each update (n, r, c), orthogonalised in bfloat16: those of one shape, or turned, at once."""
+    by_shape: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, update in enumerate(updates):
+        by_shape[min(update.shape[1:]), max(update.shape[1:])].append(i)
+    results = list(updates)
+    for shape, places in by_shape.items():
+        together = orthogonalised(torch.cat([wide(updates[i].bfloat16()) for i in places]), group)
+        for i, part in zip(places, together.split([len(updates[i]) for i in places]), strict=True):
+            results[i] = part if updates[i].shape[1:] == shape else part.mT.contiguous()
+    return results
+
+
+def wide(matrices: Tensor) -> Tensor:
+    """The matrices (n, r, c), or if they have more rows than columns their transposes."""
+    return matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
 
 
 def orthogonalised(x: Tensor, group: dict[str, Any]) -> Tensor:

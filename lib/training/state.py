@@ -29,11 +29,16 @@ def save(folder: Path, model: Network, optimizer: Optimizer, **rest: Any) -> Non
     state = rest | {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
     state |= {"methods": [method.memory for method in optimizer.methods]}
     state |= {"rng": torch.get_rng_state(), "cuda_rng": on_gpu}
-    state = tree_map_only(Tensor, distributed.gather, state)
+    state = tree_map_only(Tensor, lambda x: of_its_own(distributed.gather(x)), state)
     if distributed.rank() == 0:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(folder / STATE, buffer.getvalue())
+
+
+def of_its_own(x: Tensor | None) -> Tensor | None:
+    """The tensor, or a copy if it is a part of a larger one, as in a stack: torch would store all of that."""
+    return x.clone() if x is not None and x.nbytes < x.untyped_storage().nbytes() else x
 
 
 def read(folder: Path, mapped: bool = False) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
 """One run, from its config to a finished run folder: the loop of lib/loop.py, resumed, stopped, tracked and saved."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,6 @@ class Trainer:
             except Diverged as diverged:
                 self.finish(diverged_at=diverged.step)
             else:
-                self.save_weights(WEIGHTS, torch.float32)
                 self.finish()
 
     def on_evaluation(self, metrics: Row) -> None:
@@ -134,7 +134,9 @@ class Trainer:
         return self.loop.step * self.config.train.batch_size * self.config.data.window
 
     def finish(self, diverged_at: int | None = None) -> None:
-        """Write summary.json. A diverged run is finished too, and keeps the state of its last good evaluation."""
+        """Write weights and summary.json. A diverged run keeps the state of its last good evaluation instead."""
+        if diverged_at is None:
+            self.save_weights(WEIGHTS, torch.float32)
         self.tracker.clock.stop()
         step, rows, seconds = self.loop.step, self.tracker.rows, self.tracker.clock.seconds
         if not rows:
@@ -228,6 +230,13 @@ def train(
     if device == "cpu" and config.model.kind == "lstm" and config.train.precision == "float16":
         raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
     data = datasets.load_data(config)
+    with prepared(config, device), distributed.place(folder) as place:
+        Trainer(config, data, place, device, () if distributed.rank() else backends, shard).run(show)
+
+
+@contextmanager
+def prepared(config: RunConfig, device: str) -> Iterator[None]:
+    """Threads, memory and the precision of products as a run has them; afterwards, with random states, as before."""
     machine.keep_freed_memory()
     threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
@@ -236,8 +245,7 @@ def train(
             torch.set_float32_matmul_precision("high")  # what stays in float32 is multiplied as TF32
         torch.set_flush_denormal(True)  # tiny weights and moments under decay would slow the CPU several times
         try:
-            with distributed.place(folder) as place:
-                Trainer(config, data, place, device, () if distributed.rank() else backends, shard).run(show)
+            yield
         finally:
             torch.set_num_threads(threads)
             torch.set_float32_matmul_precision(products)
