@@ -1,137 +1,112 @@
-"""What waits for a GPU, in one command: `python -m bench.gpu --minutes 8`.
+"""What waits for a GPU, in one command. DATA_DIR holds wikitext2, tinystories, gpt1_bpe, gpt2_bpe (25 MB); no network.
 
-Before: DATA_DIR names a folder with wikitext2, tinystories, gpt1_bpe and gpt2_bpe, 25 MB; the machine needs no network.
     DATA_DIR=data python -m bench.gpu --minutes 8                  all rows in order of value, each in its share of time
-    DATA_DIR=data python -m bench.gpu --minutes 9 --rows 1         one row, with all the time
+    DATA_DIR=data python -m bench.gpu --minutes 8 --rows 1         one row, with all the time
     python -m bench.gpu --device cpu --rows account --minutes 30   afterwards: our account beside the measured memory
     python -m bench.gpu --device cpu --toy                         every row in toy sizes, to see that it works
-Carry: the repository and that folder. Packages: torch, numpy, safetensors; for text tiktoken, tokenizers, regex.
-Back come, in $OUT or --out: gpu.csv (a line per measurement), gpu.log, runs.zip (the run folders without weights).
-Put these three into checkpoints/gpu: the next call goes on from there, and skips what is done. Runs that were cut off
-resume where their folder is still there with its state.pt; from runs.zip alone they begin again.
+Carry: the repository and the data. Packages: torch, numpy, safetensors, jaxtyping, tiktoken, tokenizers, regex.
+Back come, in $OUT or --out: gpu.csv (a line per measurement), gpu.log, runs.zip (run folders without weights). Put them
+into checkpoints/gpu: the next call goes on from there and skips what is done. A run that was cut off resumes where its
+folder with state.pt is still there; from runs.zip alone it begins again.
 """
 
-import importlib.util
 import os
+import shutil
 import sys
 import threading
 import time
-from argparse import Namespace
+import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import MagicMock
 
 BEGUN = time.monotonic()
 
-if TYPE_CHECKING:  # these import packages that may be missing here
-    from bench.record import Record
-    from bench.rows import Bench
+from lib.support.errors import Parser, UserError, named_path, one_line_errors  # noqa: E402
+
+if TYPE_CHECKING:  # these wait for torch, and for packages that may be missing
+    from bench.gpu_rows import Bench
+    from bench.timed import Record
 
 FOLDER = Path(__file__).resolve().parent.parent / "checkpoints" / "gpu"
-ENCODERS = ("tiktoken", "tokenizers", "regex")
-NAMES = ("1", "2", "3", "4", "5", "6", "account")
+PACKAGES = ("torch", "numpy", "safetensors", "jaxtyping", "tiktoken", "tokenizers", "regex")
+NAMES = ["1", "2", "3", "4", "5", "6", "account"]
 
 
-def stand_ins() -> list[str]:
-    """Has stand-ins take the place of missing packages that equations do without; the encoders that are missing."""
-    missing = [name for name in (*ENCODERS, "jaxtyping") if importlib.util.find_spec(name) is None]
-    for name in missing:
-        sys.modules[name] = sys.modules[f"{name}.models"] = MagicMock()
-    return [name for name in missing if name in ENCODERS]
-
-
-def parse(argv: list[str] | None) -> Namespace:
-    from lib.support.errors import Parser, named_path
-
-    parser = Parser(prog="python -m bench.gpu", description="Measure and train what waits for a GPU.")
-    parser.add_argument("--minutes", type=float, default=8.0, help="the whole call takes no longer")
-    parser.add_argument("--rows", default=",".join(NAMES), help="which, in this order, with commas: %(default)s")
-    parser.add_argument("--out", type=named_path, help="where to write; default: $OUT, or checkpoints/gpu")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--toy", action="store_true", help="toy sizes, on a text of its own; apart from the others")
-    args = parser.parse(argv)
-    args.rows = args.rows.split(",")
-    if unknown := [row for row in args.rows if row not in NAMES]:
-        parser.error(f"--rows: no row {unknown[0]!r}; must be of {', '.join(NAMES)}")
-    default = FOLDER.with_name("gpu_toy") if args.toy else FOLDER
-    args.out = args.out or (Path(os.environ["OUT"]) if os.environ.get("OUT") else default)
-    return args
-
-
-def possible(rows: list[str], missing: list[str], bench: "Bench") -> list[str]:
-    """The rows that can be run here; of each other one a line says what it waits for."""
-    from bench.rows import OF_CORPORA, STACKED
-
-    reasons = {}
-    if importlib.util.find_spec("lib.training.stack") is None:
-        reasons |= dict.fromkeys(STACKED, "stacked training")
-    if missing and not bench.is_toy:
-        reasons |= dict.fromkeys(OF_CORPORA, f"packages: pip install {' '.join(missing)}")
-    for row in rows:
-        if row in reasons:
-            bench.record.say(f"row {row} waits for {reasons[row]}")
-    return [row for row in rows if row not in reasons]
+def take_up(folder: Path, earlier: Path) -> None:
+    """Put what earlier calls brought back into the folder, but for what is there already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("gpu.csv", "gpu.log", "runs.zip"):
+        if (earlier / name).exists() and not (folder / name).exists():
+            shutil.copy(earlier / name, folder / name)
+    if (folder / "runs.zip").exists():
+        with zipfile.ZipFile(folder / "runs.zip") as archive:
+            archive.extractall(folder, [n for n in archive.namelist() if not (folder / n).parent.exists()])
 
 
 def run(rows: list[str], bench: "Bench", end: float) -> None:
-    """Each row in its share of what is left. One that cannot work says why, and the others go on."""
-    import torch
+    """Each row in its share of what is left. One that cannot work says why in a line, and the others go on."""
+    from bench.gpu_rows import ROWS
 
-    from bench.rows import ROWS, WEIGHTS
-    from lib.support.errors import UserError
-
+    if find_spec("lib.training.stack") is None:
+        for row in {"2", "4"}.intersection(rows):
+            bench.record.say(f"row {row} waits for stacked training")
+        rows = [row for row in rows if row not in ("2", "4")]
     for i, row in enumerate(rows):
-        now = time.monotonic()
-        until = now + (end - now) * WEIGHTS[row] / sum(WEIGHTS[name] for name in rows[i:])
-        bench.record.say(f"row {row}: {until - now:.0f} s")
+        measure, weight = ROWS[row]
+        left = end - time.monotonic()
+        share = left * weight / sum(ROWS[name][1] for name in rows[i:])
+        bench.record.say(f"row {row}: at most {share:.0f} s")
         try:
-            ROWS[row](bench, until)
-        except (UserError, torch.OutOfMemoryError) as error:
-            bench.record.say(f"row {row} is left: {str(error).splitlines()[0]}")
+            measure(bench, time.monotonic() + share)
+        except (UserError, RuntimeError) as error:  # no corpus; no memory, or what only a GPU shows
+            bench.record.say(f"row {row} is left: {type(error).__name__}: {str(error).splitlines()[0]}")
         bench.record.pack()
 
 
 def give_up(record: "Record") -> None:
-    """End the process at once: what was measured is on the disk."""
+    """End the process at once; what was measured is on the disk."""
     record.say("the time is over")
-    record.pack()
     os._exit(1)
 
 
+@one_line_errors
 def main(argv: list[str] | None = None, begun: float | None = None) -> int:
     begun = begun or time.monotonic()
-    missing = stand_ins()
-    args = parse(argv)
+    parser = Parser(prog="python -m bench.gpu", description="Measure and train what waits for a GPU.")
+    parser.add_argument("--minutes", type=float, default=8.0, help="the whole call takes no longer")
+    parser.add_argument("--rows", type=lambda names: names.split(","), default=NAMES, help="which, with commas")
+    parser.add_argument("--out", type=named_path, help="where to write; default: $OUT, or checkpoints/gpu")
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--toy", action="store_true", help="toy sizes, on a text of its own")
+    args = parser.parse(argv)
+    if unknown := [row for row in args.rows if row not in NAMES]:
+        raise UserError(f"--rows {unknown[0]}: must be of {', '.join(NAMES)}")
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        raise UserError(f"packages are missing: pip install {' '.join(missing)}")
     import torch
 
-    from bench.record import Record, take_up
-    from bench.rows import Bench
+    from bench.gpu_rows import Bench
+    from bench.timed import Record
     from lib.support import machine
-    from lib.support.errors import one_line_errors
 
-    @one_line_errors
-    def command() -> int:
-        machine.check_device(args.device)
-        if args.device == "cpu":
-            torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
-        machine.keep_freed_memory()
-        args.out.mkdir(parents=True, exist_ok=True)
-        take_up(args.out, args.out if args.toy else FOLDER)
-        record = Record(args.out, args.device)
-        seconds = 60 * args.minutes - (time.monotonic() - begun)
-        watch = threading.Timer(seconds - 2, give_up, [record])
-        watch.daemon = True
-        watch.start()
-        try:
-            bench = Bench(record, args.out, args.device, args.toy)
-            run(possible(args.rows, missing, bench), bench, begun + 60 * args.minutes - 10)
-        finally:
-            watch.cancel()
-        record.say("done")
-        return 0
-
-    return command()
+    machine.check_device(args.device)
+    torch.set_num_threads(1 if args.device == "cpu" else torch.get_num_threads())
+    torch.set_flush_denormal(True)
+    machine.keep_freed_memory()
+    default = FOLDER.with_name("gpu_toy") if args.toy else FOLDER
+    out = args.out or Path(os.environ.get("OUT") or default)
+    take_up(out, default)
+    record = Record(out, args.device)
+    end = begun + 60 * args.minutes
+    watch = threading.Timer(end - 2 - time.monotonic(), give_up, [record])
+    watch.daemon = True
+    watch.start()
+    try:
+        run(args.rows, Bench(record, out, args.device, args.toy), end - 10)
+    finally:
+        watch.cancel()
+    return 0
 
 
 if __name__ == "__main__":
