@@ -15,19 +15,20 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-BEGUN = time.monotonic()
-
-from lib.support.errors import Parser, UserError, named_path, one_line_errors  # noqa: E402
+from lib.support.errors import Parser, UserError, first_line, named_path, one_line_errors
+from lib.support.files import append
 
 if TYPE_CHECKING:  # these wait for torch, and for packages that may be missing
     from bench.gpu_rows import Bench
     from bench.timed import Record
 
+BEGUN = time.monotonic()
 FOLDER = Path(__file__).resolve().parent.parent / "checkpoints" / "gpu"
 PACKAGES = ("torch", "numpy", "safetensors", "jaxtyping", "tiktoken", "tokenizers", "regex")
 NAMES = ["1", "2", "3", "4", "5", "6", "account"]
@@ -59,8 +60,11 @@ def run(rows: list[str], bench: "Bench", end: float) -> None:
         bench.record.say(f"row {row}: at most {share:.0f} s")
         try:
             measure(bench, time.monotonic() + share)
-        except (UserError, RuntimeError) as error:  # no corpus; no memory, or what only a GPU shows
-            bench.record.say(f"row {row} is left: {type(error).__name__}: {str(error).splitlines()[0]}")
+        except UserError as error:
+            bench.record.say(f"row {row} is left: {error}")
+        except Exception as error:  # what only a GPU shows; the others are to go on
+            bench.record.say(f"row {row} failed: {first_line(error)}; more in gpu.log")
+            append(bench.folder / "gpu.log", traceback.format_exc())
         bench.record.pack()
 
 
@@ -75,12 +79,15 @@ def main(argv: list[str] | None = None, begun: float | None = None) -> int:
     begun = begun or time.monotonic()
     parser = Parser(prog="python -m bench.gpu", description="Measure and train what waits for a GPU.")
     parser.add_argument("--minutes", type=float, default=8.0, help="the whole call takes no longer")
-    parser.add_argument("--rows", type=lambda names: names.split(","), default=NAMES, help="which, with commas")
+    parser.add_argument(
+        "--rows", type=lambda names: names.split(","), help="which, with commas; default: all, account on a CPU"
+    )
     parser.add_argument("--out", type=named_path, help="where to write; default: $OUT, or checkpoints/gpu")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--toy", action="store_true", help="toy sizes, on a text of its own")
     args = parser.parse(argv)
-    if unknown := [row for row in args.rows if row not in NAMES]:
+    rows = args.rows or NAMES[: len(NAMES) - (args.device == "cuda")]
+    if unknown := [row for row in rows if row not in NAMES]:
         raise UserError(f"--rows {unknown[0]}: must be of {', '.join(NAMES)}")
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(f"packages are missing: pip install {' '.join(missing)}")
@@ -103,7 +110,7 @@ def main(argv: list[str] | None = None, begun: float | None = None) -> int:
     watch.daemon = True
     watch.start()
     try:
-        run(args.rows, Bench(record, out, args.device, args.toy), end - 10)
+        run(rows, Bench(record, out, args.device, args.toy), end - 10)
     finally:
         watch.cancel()
     return 0

@@ -76,6 +76,7 @@ class Bench:
             self.tell(row, name, trainer)
             if not (share or trainer.is_over):
                 longest = max(longest, time.monotonic() - begun)
+            del trainer  # its memory is not the next one's
 
     def tell(self, row: str, name: str, trainer: Timed) -> None:
         """Write down what a run came to, whether it ended or was stopped."""
@@ -87,6 +88,8 @@ class Bench:
             values[f"val loss at step {step}"] = trainer.loss_at_stop, "nats"
         else:
             values |= {f"{split} loss": (last[f"{split}_loss"], "nats") for split in trainer.data.splits}
+        if trainer.loop.step < trainer.loop.last_step and not trainer.is_over:
+            values["diverged at step"] = step, "steps"
         values |= {what: (size, "MB") for what, size in memory(self.device).items()}
         for what, (value, unit) in values.items():
             self.record.add(row, f"{name}: {what}", value, unit)

@@ -14,7 +14,7 @@ from lib.language import corpora
 @pytest.mark.slow(15)
 def test_every_row_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(corpora, "CACHE", tmp_path / "cache")
-    command = ["--toy", "--device", "cpu", "--minutes", "2", "--out", str(tmp_path / "out")]
+    command = ["--toy", "--device", "cpu", "--minutes", "5", "--out", str(tmp_path / "out")]
     assert gpu.main(command) == 0
     table = tmp_path / "out" / "gpu.csv"
     rows = list(csv.DictReader(table.read_text().splitlines()))
