@@ -21,8 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.support.errors import Parser, UserError, first_line, named_path, one_line_errors
-from lib.support.files import append
+from lib.support.errors import Parser, UserError, named_path, one_line_errors
 
 if TYPE_CHECKING:  # these wait for torch, and for packages that may be missing
     from bench.gpu_rows import Bench
@@ -62,9 +61,8 @@ def run(rows: list[str], bench: "Bench", end: float) -> None:
             measure(bench, time.monotonic() + share)
         except UserError as error:
             bench.record.say(f"row {row} is left: {error}")
-        except Exception as error:  # what only a GPU shows; the others are to go on
-            bench.record.say(f"row {row} failed: {first_line(error)}; more in gpu.log")
-            append(bench.folder / "gpu.log", traceback.format_exc())
+        except Exception:  # what only a GPU shows; the others are to go on
+            bench.record.say(f"row {row} failed: {traceback.format_exc()}")
         bench.record.pack()
 
 
@@ -113,6 +111,7 @@ def main(argv: list[str] | None = None, begun: float | None = None) -> int:
         run(rows, Bench(record, out, args.device, args.toy), end - 10)
     finally:
         watch.cancel()
+        torch.set_flush_denormal(False)
     return 0
 
 
