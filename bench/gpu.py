@@ -49,7 +49,7 @@ def run(rows: list[str], bench: "Bench", end: float) -> None:
     from bench.gpu_rows import ROWS
 
     if find_spec("lib.training.stack") is None:
-        for row in {"2", "4"}.intersection(rows):
+        for row in [row for row in rows if row in ("2", "4")]:
             bench.record.say(f"row {row} waits for stacked training")
         rows = [row for row in rows if row not in ("2", "4")]
     for i, row in enumerate(rows):
