@@ -48,10 +48,6 @@ def run(rows: list[str], bench: "Bench", end: float) -> None:
     """Each row in its share of what is left. One that cannot work says why in a line, and the others go on."""
     from bench.gpu_rows import ROWS
 
-    if find_spec("lib.training.stack") is None:
-        for row in [row for row in rows if row in ("2", "4")]:
-            bench.record.say(f"row {row} waits for stacked training")
-        rows = [row for row in rows if row not in ("2", "4")]
     for i, row in enumerate(rows):
         measure, weight = ROWS[row]
         left = end - time.monotonic()

@@ -1,10 +1,11 @@
 """The rows of bench/gpu.py: what is trained and measured in each, until a moment of time.monotonic."""
 
 import math
+import signal
 import statistics
+import threading
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from lib.experiments.language import gpt2_large, gpt2_medium, lstm_vs_gpt_paper,
 from lib.experiments.presets import Changes, seeds
 from lib.language import networks
 from lib.runs.run import find
+from lib.training.stack import train_stack
+from lib.training.trainer import Interrupted
 
 VOCAB, N_STEPS, N_VARIANT = 50_257, 100, 20  # GPT-2's; steps of the assigned run, and of a variant
 SAVING = 4.0  # seconds that a state may take
@@ -196,7 +199,8 @@ def many_seeds(bench: Bench, until: float) -> None:
         begun = time.monotonic()
         run_until(until, short.override({"seed": seed}), bench.folder / "alone" / str(seed), bench.device)
     alone = time.monotonic() - begun
-    stacked(bench, "stack", seeds(short, {}, n, first=10_000), until)
+    if not stacked(bench, "stack", seeds(short, {}, n, first=10_000), until):
+        return
     together = time.monotonic() - begun - alone
     for what, value, unit in (("together", together, "s"), ("alone", alone, "s"), ("ratio", n * alone / together, "x")):
         bench.record.add("2", what, value, unit)
@@ -208,11 +212,19 @@ def figure_1(bench: Bench, until: float) -> None:
     stacked(bench, "figure_1", seeds(config, {}, 2 if bench.is_toy else 16), until)
 
 
-def stacked(bench: Bench, experiment: str, configs: list[RunConfig], until: float) -> None:
-    """Train runs together, each into its folder, until they are finished or the time is over."""
+def stacked(bench: Bench, experiment: str, configs: list[RunConfig], until: float) -> bool:
+    """Train runs together, each into its folder; whether they came to their end before the time was over."""
     runs = {bench.folder / experiment / c.id: c for c in configs if find(experiment, c, bench.folder) is None}
     if runs:
-        import_module("lib.training.stack").train(runs, bench.device, lambda: time.monotonic() > until - SAVING)
+        stop = threading.Timer(until - SAVING - time.monotonic(), signal.raise_signal, [signal.SIGTERM])
+        stop.start()
+        try:
+            train_stack(runs, bench.device)
+        except Interrupted:
+            return False
+        finally:
+            stop.cancel()
+    return True
 
 
 # each row, and its share of the time
