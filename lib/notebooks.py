@@ -141,7 +141,8 @@ def main() -> int:
         changed = address.set_address(args.address, {path: read(path) for path in paths})
         print("\n".join(f"{path.name} changed" for path in changed) or "nothing to change: all have this address")
         return 0
-    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # silences a warning of the kernel's debugger
+    # silences a warning of the kernel's debugger, and what PyTorch's profiler says
+    os.environ |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "KINETO_LOG_LEVEL": "9"}
     failed = {}
     at_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}  # a worker ends in silence
     with ProcessPoolExecutor(min(len(paths), default_workers("cpu")), **at_ctrl_c) as pool:

@@ -9,10 +9,8 @@ from zipfile import ZipFile
 import pytest
 from conftest import ROOT
 
-from lib import train
 from lib.analysis import readme
 from lib.analysis.results import costs, results
-from lib.config import RunConfig
 from lib.experiments.catalogue import STORED
 from lib.support.errors import UserError
 
@@ -86,12 +84,3 @@ def test_medians_are_open_where_runs_do_not_get_there() -> None:
     assert told(390, 1400, None, median=1400) == "1,400 (390–not reached)"
     assert told(None, None, 390, median=None) == "not reached within 3,000"
     assert told(390, median=390) == "390"
-
-
-def test_what_a_number_means_is_said_where_it_is_met() -> None:
-    parts = [(ROOT / "report" / name).read_text(encoding="utf-8") for name in ("report.typ", "answers.typ")]
-    texts = [(ROOT / "README.md").read_text(encoding="utf-8"), " ".join(parts)]
-    for told in ("lower of the two in the middle", "do not overlap", "another kind"):  # a median, windows, a processor
-        assert all(told in " ".join(text.split()) for text in texts), told
-    help = " ".join(train.parser().format_help().split())
-    assert "no overlap" in RunConfig.options()["data.window"] and "those of one kind of processor" in help
