@@ -1,7 +1,7 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
 #   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow,
-#                   ablation_two_layers and the trials: an hour and a half on two cores
+#                   ablation_two_layers and the trials: two hours on two cores, by estimate
 #   make test       lint, and all tests: some nine minutes on two cores
 #   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types

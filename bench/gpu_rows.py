@@ -194,14 +194,15 @@ def many_seeds(bench: Bench, until: float) -> None:
     if bench.record.has("2", "ratio"):
         return
     short = bench.sized(RECIPE.override({"train.max_steps": 200, "train.eval_every": 200, "train.stop_at": 0.0}))
-    n, begun = (4 if bench.is_toy else 1024), 0.0
+    n = 4 if bench.is_toy else 1024
     for seed in range(2):  # the first one warms up
-        begun = time.monotonic()
-        run_until(until, short.override({"seed": seed}), bench.folder / "alone" / str(seed), bench.device)
-    alone = time.monotonic() - begun
-    if not stacked(bench, "stack", seeds(short, {}, n, first=10_000), until):
+        lone = run_until(until, short.override({"seed": seed}), bench.folder / "alone" / str(seed), bench.device)
+    together, many = 0.0, seeds(short, {}, n, first=10_000)
+    if not stacked(bench, "stack", many, until):
         return
-    together = time.monotonic() - begun - alone
+    for config in many:  # a member's seconds are its stack's, over all calls
+        together = max(together, find("stack", config, bench.folder).summary["seconds"])
+    alone = lone.tracker.clock.seconds
     for what, value, unit in (("together", together, "s"), ("alone", alone, "s"), ("ratio", n * alone / together, "x")):
         bench.record.add("2", what, value, unit)
 

@@ -24,7 +24,7 @@ def parser() -> Parser:
         epilog="A run cut off earlier goes on from its saved state. Results are those of one kind of processor: "
         "there they repeat to the last bit, elsewhere rounding leads a run apart. Defaults are those of a config; an "
         "experiment sets some of its own. Examples: python -m lib.train memorize; "
-        "python -m lib.train recipe --seed 7 --data.p 53 --checkpoints mine; python -m lib.train grokking --fresh",
+        "python -m lib.train recipe --seed 7 --checkpoints mine; python -m lib.train grokking --fresh",
         allow_abbrev=False,
     )
     again = "those of notebooks 01 to 05, but for grokking_slow, ablation_two_layers and the trials (…_tuning)"
@@ -92,10 +92,13 @@ def main(argv: list[str] | None = None) -> int:
     check_device(args["device"])
     with distributed.group(args["device"]):
         train_all(plan, **options, root=root, backends=args["tracker"])
-        done = [stored(each, config, root) for each in plan for config in dict.fromkeys(plan[each])]
-        for run in done if distributed.rank() == 0 else []:
-            fields, experiment = run.config.flat(), plan[run.path.parent.stem]
-            print(f"{run.path}  {''.join(f'{name} {fields[name]}, ' for name in telling(experiment))}{result(run)}")
+        done = []
+        for each, configs in plan.items():
+            runs, varied = [stored(each, config, root) for config in dict.fromkeys(configs)], telling(configs)
+            for run in runs if distributed.rank() == 0 else []:
+                fields = run.config.flat()
+                print(f"{run.path}  {''.join(f'{name} {fields[name]!r}, ' for name in varied)}{result(run)}")
+            done += runs
     if diverged := [f"run {run.path.name}: {run.divergence}" for run in done if run.diverged_at is not None]:
         raise UserError("; ".join(diverged))
     return 0

@@ -45,15 +45,11 @@ HOMEWORK = [name for name in ARITHMETIC if name not in BY_NAME_ONLY and not name
 
 # The runs whose weights the notebooks and the README ask. They stay folders, and .gitignore lets their weights be
 # committed; of mechanism's ten only the first one's: of the others, what lib/analysis/inside.py measures of them.
-WITH_WEIGHTS = (
-    {name: STORED[name]() for name in ("memorize", "memorize_masked", "memorize_context", "gpt2_small")}
-    | {
-        "grokking": [
-            run for run in n.grokking() if run.seed == 0 and run.optim.weight_decay == 1
-        ],  # starter's and paper's
-        "add_sub": [run for run in n.add_sub() if run.model.n_layers == 2 and run.seed == 0],
-        "recipe": a.recipe()[:1],
-        "mechanism": a.mechanism(),
-        "tinystories": [run for run in l.tinystories() if run.seed == 0 and run.model == l.TINYSTORIES.model],
-    }
-)
+WITH_WEIGHTS = {name: STORED[name]() for name in ("memorize", "memorize_masked", "memorize_context", "gpt2_small")} | {
+    # the starter's network and the paper's
+    "grokking": [run for run in n.grokking() if run.seed == 0 and run.optim.weight_decay == 1],
+    "add_sub": [run for run in n.add_sub() if run.model.n_layers == 2 and run.seed == 0],
+    "recipe": a.recipe()[:1],
+    "mechanism": a.mechanism(),
+    "tinystories": [run for run in l.tinystories() if run.seed == 0 and run.model == l.TINYSTORIES.model],
+}

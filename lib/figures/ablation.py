@@ -107,7 +107,7 @@ def milestones(axes: Axes, rows: Mapping[float, Sequence[Run]]) -> None:
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
     low, high = axes.dataLim.intervalx
-    spans = ((5, (1, 1.5, 2, 3, 4, 6)), (100, (1, 2, 5)), (np.inf, (1, 3)))
+    spans = ((5, (1, 1.5, 2, 3, 4, 6)), (40, (1, 2, 5)), (np.inf, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter("")

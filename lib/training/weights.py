@@ -81,7 +81,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[Network, Tokeni
 
 def again(file: Path) -> str:
     """What helps against damaged weights: a stored run is trained again only if its folder is gone."""
-    return f"delete {file.parent} and train its run again"
+    folder = f"delete the run folder {file.parent} and " if (file.parent / CONFIG).exists() else ""
+    return f"{folder}train its run again"
 
 
 def check_same(path: Path, config: RunConfig) -> None:

@@ -34,6 +34,9 @@ def test_command_line_errors(
     (tmp_path / "foreign.txt").write_text("hello")
     truncated = tmp_path / "truncated.safetensors"
     truncated.write_bytes((memorized / "model.safetensors").read_bytes()[:1000])
+    broken = tmp_path / "broken"
+    shutil.copytree(memorized, broken)
+    shutil.copy(truncated, broken / "model.safetensors")
     from safetensors.torch import save_file
 
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
@@ -53,7 +56,11 @@ def test_command_line_errors(
         ([ROOT / "checkpoints"], ["a folder of experiments; name a run of one, such as", "checkpoints/"]),
         ([""], ["''", "name of a file or folder"]),
         ([tmp_path / "foreign.txt"], ["foreign.txt", "no weights file"]),
-        ([truncated], ["truncated.safetensors", "not a whole safetensors file", f"delete {tmp_path}"]),
+        (
+            [truncated],
+            ["truncated.safetensors", "not a whole safetensors file", "; restore it, or train its run again"],
+        ),
+        ([broken], ["not a whole safetensors file", f"or delete the run folder {broken} and train its run again"]),
         ([tmp_path / "other.safetensors"], ["not a weights file of this project"]),
         ([other_config], ["config.json", "model.d_model = 32", "must be 64"]),
         ([memorized, 0], ["N = 0", "at least 1"]),
