@@ -34,7 +34,7 @@ def test_command_line_errors(
     (tmp_path / "foreign.txt").write_text("hello")
     truncated = tmp_path / "truncated.safetensors"
     truncated.write_bytes((memorized / "model.safetensors").read_bytes()[:1000])
-    broken = tmp_path / "broken"
+    broken = tmp_path / "of_another" / "run"
     shutil.copytree(memorized, broken)
     shutil.copy(truncated, broken / "model.safetensors")
     from safetensors.torch import save_file
