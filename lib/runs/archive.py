@@ -4,14 +4,16 @@ import io
 import shutil
 import zipfile
 from collections.abc import Collection
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from lib.support.errors import UserError
 from lib.support.files import sole_use, write_atomically
+from lib.training import folder as files
 from lib.training.backends import FOLDERS
-from lib.training.folder import ANSWERS, CONFIG, ENVIRONMENT, FAULTS, LOG, METRICS, SAMPLES, SUMMARY, damaged
 
-KEPT = (CONFIG, ENVIRONMENT, METRICS, SUMMARY, LOG, ANSWERS, SAMPLES)  # not the weights
+KEPT = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.SUMMARY, files.LOG, files.ANSWERS, files.SAMPLES)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
 
 
@@ -31,7 +33,7 @@ def pack(folder: Path, names: Collection[str]) -> None:
             return
         for aside in folder.glob("*.tmp"):  # left by a call that was cut off
             clear(aside)
-        finished = sorted(run for run in folder.iterdir() if run.name in names and (run / SUMMARY).exists())
+        finished = sorted(run for run in folder.iterdir() if run.name in names and (run / files.SUMMARY).exists())
         if finished:
             add(archive_of(folder), finished)
         for run in finished:
@@ -46,12 +48,21 @@ def add(path: Path, runs: Collection[Path]) -> None:
     if (before := open_archive(path)) is not None:
         again = {run.name for run in runs}
         kept += [file for run in before.iterdir() if run.name not in again for file in run.iterdir()]
-    contents = {f"{file.parent.name}/{file.name}": file.read_bytes() for file in kept}
+    contents = {f"{file.parent.name}/{file.name}": content_of(file) for file in kept}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in sorted(contents.items()):
             archive.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=9)
     write_atomically(path, buffer.getvalue())
+
+
+def content_of(file: files.Folder) -> bytes:
+    """A file's bytes as the archive has them: of the answers, those at the last step alone."""
+    whole = file.read_bytes()
+    if file.name == files.ANSWERS:
+        with suppress(UserError):  # a damaged file is told of when somebody asks for the answers
+            return files.answers_file({name: rows[-1:] for name, rows in files.read_answers(file).items()})
+    return whole
 
 
 def clear(aside: Path) -> None:
@@ -75,9 +86,9 @@ def read_contents(path: Path, changed: int) -> zipfile.Path:
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         fault: object = archive.testzip()
-    except FAULTS as error:
+    except files.FAULTS as error:
         fault = error
     if fault:
-        raise damaged(path, fault, "delete it to train its runs again")
+        raise files.damaged(path, fault, "delete it to train its runs again")
     archive.filename = str(path)  # what messages call it
     return zipfile.Path(archive)

@@ -64,11 +64,16 @@ class Run:
 
     @cached_property
     def answers(self) -> dict[str, np.ndarray]:
-        """`step` (K,) and the answers (K, N) of each split. Raises UserError unless trained with train.keep_answers."""
+        """`step` (K,) and the answers (K, N) of each split; in an archive, those at the last step alone (K = 1).
+
+        Raises UserError unless the run was trained with train.keep_answers.
+        """
         if not self.config.train.keep_answers:
             raise self.lacking("answers", "train.keep_answers")
         kept = files.read_answers(self.path / files.ANSWERS)
-        wanted = files.spaced_steps(self.config.train, files.ANSWERS_GROWTH) | {self.summary["steps"]}
+        wanted = {self.summary["steps"]}
+        if isinstance(self.path, Path):
+            wanted |= files.spaced_steps(self.config.train, files.ANSWERS_GROWTH)
         files.check_whole(self.path / files.ANSWERS, kept["step"], wanted, self.metrics["step"][-1])
         return kept
 

@@ -6,7 +6,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,13 @@ def check_whole(path: Folder, found: Iterable[float], wanted: Iterable[float], e
     """Raises UserError if the steps found in a file lack one of those up to `end` that must be there."""
     if missing := {step for step in wanted if step <= end} - {*found}:
         raise damaged(path, f"step {min(missing):.0f} is missing")
+
+
+def answers_file(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of an answers.npz; `arrays` as `read_answers` gives them."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def read_answers(path: Folder) -> dict[str, np.ndarray]:

@@ -1,6 +1,5 @@
 """ExperimentTracker: what a run writes while it trains, by step and by wall-clock."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +72,7 @@ class ExperimentTracker:
         before = kept.get("step", np.empty(0, int)) < step  # a resumed run may come to this step again
         now = {"step": np.array(step)} | answers
         grown = {name: np.stack([*kept[name][before], row]) if kept else row[None] for name, row in now.items()}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **grown)
-        write_atomically(path, buffer.getvalue())
+        write_atomically(path, files.answers_file(grown))
 
     def keep_sample(self, step: int, text: str) -> None:
         """Add a text that the network wrote at a step to samples.json."""

@@ -115,3 +115,13 @@ def test_an_archive_keeps_what_was_sampled(story: RunConfig, tmp_path: Path) -> 
     archive.pack(tmp_path / "x", [config.id])
     assert not (tmp_path / "x").exists()
     assert find("x", config, tmp_path).samples == samples and list(samples) == [0, 2]
+
+
+def test_of_the_answers_an_archive_keeps_the_last(tiny: RunConfig, tmp_path: Path) -> None:
+    config = tiny.override({"train.max_steps": 30, "train.keep_answers": True})
+    train(config, tmp_path / "x" / config.id)
+    before = find("x", config, tmp_path).answers
+    archive.pack(tmp_path / "x", [config.id])
+    after = find("x", config, tmp_path).answers
+    assert len(before["step"]) > 1 and after["step"].tolist() == [30]
+    assert all((after[name] == rows[-1:]).all() for name, rows in before.items())
