@@ -1,7 +1,7 @@
 """The experiments on what makes grokking faster and more reliable, and on the networks that come of them."""
 
 from lib.config import RunConfig
-from lib.experiments.presets import CHARACTERS, DIVISION, Changes, grid, seeds, sweep, trials, vary
+from lib.experiments.presets import CHARACTERS, DIVISION, Changes, grid, own_splits, seeds, sweep, trials, vary
 
 WITH_SNAPSHOTS = 3  # networks whose weights are kept on the way
 SEEDS, CLAIM, MANY = 5, 10, 20  # runs in a cell of the ablation; where a claim is made; of the recipe and the baselines
@@ -120,8 +120,7 @@ def recipe() -> list[RunConfig]:
 
 def recipe_splits() -> list[RunConfig]:
     """The recipe on ten other splits of the data, each with a seed of its own."""
-    short = RECIPE.override({"train.go_on": 2})
-    return [short.override({"seed": seed, "data.split_seed": seed}) for seed in range(2000, 2000 + CLAIM)]
+    return own_splits(RECIPE, {"train.go_on": 2}, CLAIM, first=2000)
 
 
 def mechanism() -> list[RunConfig]:
@@ -133,5 +132,5 @@ def mechanism() -> list[RunConfig]:
 def isomorphism() -> list[RunConfig]:
     """Division modulo 97 without a = 0, and subtraction modulo 96, each on 10 seeds and as many splits."""
     tasks: dict[str, Changes] = {"/": {"data.p": 97, "data.skip_zero": True}, "-": {"data.p": 96}}
-    runs = [run for o, task in tasks.items() for run in seeds(DELAYED, task | {"data.operation": o}, CLAIM)]
-    return [run.override({"data.split_seed": run.seed, "train.max_steps": 4000}) for run in runs]
+    longer = DELAYED.override({"train.max_steps": 4000})
+    return [run for o, task in tasks.items() for run in own_splits(longer, task | {"data.operation": o}, CLAIM)]

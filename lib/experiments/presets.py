@@ -38,6 +38,11 @@ def seeds(config: RunConfig, changes: Changes, n: int, first: int = 0) -> list[R
     return [config.override(changes | {"seed": seed}) for seed in range(first, first + n)]
 
 
+def own_splits(config: RunConfig, changes: Changes, n: int, first: int = 0) -> list[RunConfig]:
+    """The same, each seed with a split of its own."""
+    return [run.override({"data.split_seed": run.seed}) for run in seeds(config, changes, n, first)]
+
+
 def sweep(config: RunConfig, cells: Iterable[Changes], n: int, first: int = 0) -> list[RunConfig]:
     """The `seeds` of some cells, one cell after the other."""
     return [run for cell in cells for run in seeds(config, cell, n, first)]

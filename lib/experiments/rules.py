@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from lib.config import RunConfig
 from lib.experiments.ablation import CLAIM, RECIPE
-from lib.experiments.presets import Changes
+from lib.experiments.presets import Changes, own_splits
 
 FIRST = 3000  # the first seed, of the run and of its split: no trial or other experiment has it
 ANSWERS = {"train.keep_answers": True}  # to read its errors
@@ -72,7 +72,7 @@ SHARES = {0.2: 512, 0.4: 512, 0.6: 1024, 0.8: 2048}  # and the batch: 512 is too
 
 def cell(changes: Changes) -> list[RunConfig]:
     """Ten runs that differ by seed and split alone."""
-    return [RULE.override(changes | {"seed": s, "data.split_seed": s}) for s in range(FIRST, FIRST + CLAIM)]
+    return own_splits(RULE, changes, CLAIM, FIRST)
 
 
 def rule(name: str, share: float) -> Changes:
