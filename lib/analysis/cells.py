@@ -1,4 +1,4 @@
-"""Cells of a sweep, each some runs that differ by seed alone: their milestones, final metrics and tables."""
+"""Cells of a sweep, each some runs that differ by seed and split alone: milestones, final metrics and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from lib.runs.run import Run
 
 Cells = Mapping[str, Sequence[Run]]
 FINALS = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
+CHANCE = ("seed", "data.split_seed")  # in which the runs of one cell may differ
 MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
 
 
@@ -20,7 +21,7 @@ def group(runs: Sequence[Run]) -> list[list[Run]]:
     """The cells of runs, in the order of their first runs."""
     grouped: dict[RunConfig, list[Run]] = {}
     for run in runs:
-        grouped.setdefault(run.config.override({"seed": 0}), []).append(run)
+        grouped.setdefault(run.config.override(dict.fromkeys(CHANCE, 0)), []).append(run)
     return list(grouped.values())
 
 
@@ -149,14 +150,14 @@ def finals_table(cells: Cells, first: str) -> Markdown:
 
 
 def trials(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What decides between settings, runs of which differ by seed alone: the validation split, and nothing else.
+    """What decides between settings, cells of runs: the validation split, and nothing else.
 
     `setting`: the fields in which the settings differ; `solved`: per run, the first of three evaluations in a row with
     99 % validation accuracy, or None; `val_acc`: per run, at its end.
     """
     settings = group(runs)
     flat = [tried[0].config.flat() for tried in settings]
-    vary = [name for name in flat[0] if name != "seed" and len({values[name] for values in flat}) > 1]
+    vary = [name for name in flat[0] if name not in CHANCE and len({values[name] for values in flat}) > 1]
     told = []
     for values, tried in zip(flat, settings, strict=True):
         solved = [steps_to_grok(run.metrics["step"], run.metrics["val_acc"]) for run in tried]

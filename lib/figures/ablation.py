@@ -4,20 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from IPython.display import Markdown, display
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, PercentFormatter
 
+from lib.analysis import statistics
 from lib.analysis.cells import MILESTONES, Cells, censored, medians, outcome_table
 from lib.figures.curves import curve
-from lib.figures.style import BLUE, GREY, RED, accuracy_axis, save
+from lib.figures.style import BLUE, COLORS, GREY, RED, accuracy_axis, heatmap, save
 from lib.runs.run import Run
 
+NEVER = 1e9  # steps, for the colour of what no run gets to
 MARKS = {  # of a run's milestones
     "T_fit": {"marker": "o", "s": 8, "fc": "white", "ec": GREY},
     "T_grok (bar: median)": {"marker": "o", "s": 8, "fc": BLUE, "ec": BLUE},
@@ -140,6 +144,50 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
     first.set_ylim(last + 1.2, -0.8)
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
+
+
+def waiting(cells: Cells) -> Figure:
+    """The share of each cell's runs that have not grokked yet (Kaplan-Meier), on a log axis that shows the last one."""
+    figure, axes = plt.subplots(figsize=(4.9, 2))
+    for (name, runs), color in zip(cells.items(), COLORS, strict=False):
+        rows = statistics.kaplan_meier(*censored(runs, "t_grok"))
+        steps, shares = [rows[0][0], *(row[0] for row in rows)], [1.0, *(row[1] for row in rows)]
+        axes.step(steps, shares, where="post", color=color, label=f"{name}, {len(runs)} seeds")
+    axes.set_yscale("log", nonpositive="clip")  # a line falls out of the picture where all have grokked
+    axes.set(ylabel="have not grokked yet", ylim=(0.5 / max(map(len, cells.values())), 1.3))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    steps_axis(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def steps_map(grid: Mapping[str, Mapping[str, Sequence[float | None]]], across: str, down: str = "") -> Figure:
+    """The steps that the runs of each cell of a grid took: the median, or how many got there; grey: too few to say."""
+    words = np.array([[in_words(steps) for steps in row.values()] for row in grid.values()])
+    steps = np.array([[median_steps(cell) for cell in row.values()] for row in grid.values()])
+    slowest = steps[steps < NEVER].max(initial=1)
+    figure, axes = plt.subplots(figsize=(4.4, 0.24 * len(grid) + 0.7))
+    colors = mpl.colormaps["viridis_r"].with_extremes(over="#e6e6e6")
+    look = {"cmap": colors, "norm": LogNorm(min(steps.min(), slowest / 2), slowest), "annot": words, "fmt": ""}
+    columns = list(next(iter(grid.values())))
+    heatmap(axes, steps, **look, square=False, linewidths=0.5, xticklabels=columns, yticklabels=list(grid))
+    axes.set(xlabel=across, ylabel=down)
+    return figure
+
+
+def median_steps(steps: Sequence[float | None]) -> float:
+    """The median, of an even number the lower one; NEVER if fewer than half got there."""
+    return sorted(NEVER if step is None else step for step in steps)[(len(steps) - 1) // 2]
+
+
+def in_words(steps: Sequence[float | None]) -> str:
+    """ "150" steps if all runs got there; "150 (8/10)", "3/10" without a median, "–" if none did."""
+    median, got = median_steps(steps), sum(step is not None for step in steps)
+    if got == len(steps):
+        return f"{median:,.0f}"
+    if not got:
+        return "–"
+    return f"{median:,.0f} ({got}/{len(steps)})" if median < NEVER else f"{got}/{len(steps)}"
 
 
 def clock(cells: Cells) -> Figure:

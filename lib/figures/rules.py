@@ -1,21 +1,17 @@
-"""Notebook 10: what was learned, read off the answers, and which rules can be learned."""
+"""Notebook 10: what was learned, read off the answers."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from lib.analysis import rules
-from lib.analysis.cells import Cells, outcome
+from lib.analysis.cells import Cells
 from lib.figures import grokking
-from lib.figures.style import BLUE, GREY, accuracy_axis, heatmap
+from lib.figures.style import BLUE, GREY, accuracy_axis
 from lib.runs.run import Run
-
-NEVER = 1e9  # steps, for the colour of what no run learns
 
 
 def tables(runs: Mapping[str, Run]) -> Figure:
@@ -64,29 +60,3 @@ def noise(cells: Mapping[float, Sequence[Run]]) -> Figure:
     axes.set_ylabel("share answered so")
     axes.xaxis.set_major_formatter("{x:.0%}")
     return figure
-
-
-def learned(grid: Mapping[str, Cells]) -> Figure:
-    """A row per rule, a column per share of the data: the median T_grok, or how many of the runs grok; grey: none."""
-    told = [[outcome(runs) for runs in row.values()] for row in grid.values()]
-    steps = np.array([[o["t_grok"][0] or NEVER for o in row] for row in told])
-    words = np.array([[in_words(o) for o in row] for row in told])
-    figure, axes = plt.subplots(figsize=(4.4, 0.24 * len(grid) + 0.7))
-    colors = mpl.colormaps["viridis_r"].with_extremes(over="#e6e6e6")
-    slowest = steps[steps < NEVER].max(initial=1)
-    norm = LogNorm(min(steps.min(), slowest / 2), slowest)
-    columns = list(next(iter(grid.values())))
-    look = {"cmap": colors, "norm": norm, "annot": words, "fmt": "", "square": False}
-    heatmap(axes, steps, **look, xticklabels=columns, yticklabels=list(grid), linewidths=0.5)
-    axes.set(xlabel="share of the equations in training")
-    return figure
-
-
-def in_words(told: Mapping[str, object]) -> str:
-    """ "150" steps if all runs grok; "150 (8/10)", "3/10" without a median, "–" if none does."""
-    median, count = told["t_grok"][0], f"{told['grokked']}/{told['n']}"
-    if told["grokked"] == told["n"]:
-        return f"{median:,.0f}"
-    if not told["grokked"]:
-        return "–"
-    return count if median is None else f"{median:,.0f} ({count})"

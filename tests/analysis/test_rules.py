@@ -83,17 +83,3 @@ def test_pictures_show_what_was_measured() -> None:
     first = figures.tables({"all": MadeUp(SUM, lambda a, b, c: c)}).axes[0]
     told = "".join(first.get_title(place) for place in ("left", "center"))  # where it stands is the style's affair
     assert told == "all\ntrain 100.0%\nunseen 100.0%"
-
-
-def test_cells_of_the_grid_in_words() -> None:
-    outcomes = [([150, 140, 160], 10), ([150, None, None], 8), ([None] * 3, 3), ([None] * 3, 0)]
-    words = [figures.in_words({"t_grok": t_grok, "grokked": n, "n": 10}) for t_grok, n in outcomes]
-    assert words == ["150", "150 (8/10)", "3/10", "–"]
-
-
-def test_the_grid_has_a_cell_per_rule_and_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "outcome", lambda n: {"t_grok": [n and 100.0 * n], "grokked": 10 if n else 0, "n": 10})
-    figures.learned({"one": {"20 %": None}}).draw_without_rendering()  # no run learns anything
-    [axes] = figures.learned({"one": {"20 %": None, "40 %": 2}, "other": {"20 %": 3, "40 %": 1}}).axes
-    assert [text.get_text() for text in axes.texts] == ["–", "200", "300", "100"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]

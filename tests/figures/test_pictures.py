@@ -108,3 +108,20 @@ def test_figure_one_has_a_column_per_setting(cell: list[Run]) -> None:
     marked = [[line.get_xdata() for line in axes.lines if line.get_marker() == "o"] for axes in figure.axes[:2]]
     reached = [int(np.isfinite(np.concatenate(steps)).sum()) for steps in marked]
     assert reached == [1, 2 + 2 + 3 + 2]  # T_fit and T_grok of those that get there
+
+
+def test_a_map_of_steps_has_a_cell_per_row_and_column_in_words() -> None:
+    ablation_figures.steps_map({"one": {"1": [None]}}, "decay").draw_without_rendering()  # no run gets there
+    cells = {"1": [150, 140, 160], "2": [150, 150, None, 90], "3": [None, 7, None], "4": [None, None]}
+    [axes] = ablation_figures.steps_map({"one": cells, "other": {key: [2, 4] for key in cells}}, "decay", "rate").axes
+    assert [text.get_text() for text in axes.texts] == ["150", "150 (3/4)", "1/3", "–", "2", "2", "2", "2"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "other"]
+
+
+def test_who_waits_falls_by_each_run_that_groks(cell: list[Run]) -> None:
+    [axes] = ablation_figures.waiting({"mine": cell}).axes
+    [line] = axes.lines
+    told = sorted(run.t_grok for run in cell if run.t_grok is not None)
+    assert line.get_xdata().tolist() == [told[0], *sorted(set(told))]
+    shares = [1, *(1 - sum(other <= step for other in told) / len(cell) for step in sorted(set(told)))]
+    assert line.get_ydata().tolist() == pytest.approx(shares)
