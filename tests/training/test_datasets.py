@@ -9,6 +9,7 @@ from lib.config import DataConfig, RunConfig
 from lib.language import bpe
 from lib.runs.stored import train_all
 from lib.support.errors import UserError
+from lib.training import datasets
 from lib.training.datasets import load_data
 
 
@@ -58,3 +59,13 @@ def test_a_batch_is_divided_among_processes_and_parts(story: RunConfig, monkeypa
     monkeypatch.setattr("lib.training.distributed.size", lambda: 3)
     with pytest.raises(UserError, match=r"train\.batch_size = 8: must be divisible by 3 processes times train\.accum"):
         load_data(story)
+
+
+def test_many_splits_of_one_data_set_are_checked_by_one(tiny: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(datasets, "load_data", lambda config: loaded.append(config) or load_data(config))
+    seeds = [tiny.override({"seed": seed, "data.split_seed": seed}) for seed in range(5)]
+    datasets.check_all([*seeds, tiny.override({"data.p": 13})])
+    assert [config.data.p for config in loaded] == [11, 13]
+    with pytest.raises(UserError, match=r"train\.prompt"):
+        datasets.check_all([*seeds, seeds[4].override({"train.prompt": "a"})])
