@@ -34,12 +34,12 @@ TOURNAMENT = by_name(  # trained by name, and not stored yet; each round chooses
 RULES = by_name(  # notebook 10: trained by name
     r.rules_divisors, r.rules_parity, r.rules_mirrors, r.rules_batches, r.rules_noise,
 )
-RELIABLE = by_name(s.thousand_tuning, s.thousand, s.other_primes, s.other_shares)  # notebook 05, trained by name
+RELIABLE = by_name(s.reliable_tuning, s.reliable, s.other_primes, s.other_shares)  # notebook 05, trained by name
 GRID = by_name(r.rules_grid)  # trained by name, and not stored yet
 # fmt: on
 ON_A_GPU = by_name(l.lstm_vs_gpt_paper, l.tinystories_paper, l.gpt2_medium, l.gpt2_large)  # no run is stored
-STORED = ARITHMETIC | RULES | LANGUAGE
-EXPERIMENTS = STORED | RELIABLE | TOURNAMENT | GRID | ON_A_GPU
+STORED = ARITHMETIC | RELIABLE | RULES | LANGUAGE
+EXPERIMENTS = STORED | TOURNAMENT | GRID | ON_A_GPU
 
 BY_NAME_ONLY = ("grokking_slow", "ablation_two_layers", "mechanism", "isomorphism")  # long, or for notebook 06
 # what `make FRESH=1` trains again; trials are left out, whose outcome is in the configs of the others
