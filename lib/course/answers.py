@@ -69,6 +69,11 @@ def number(value: Any, kind: str = "numbers") -> Any:
     return array(value, (), kind).item()
 
 
+def normal(random: np.random.RandomState, *shape: int) -> torch.Tensor:
+    """Normally distributed numbers as torch's own, float32."""
+    return torch.from_numpy(random.randn(*shape)).float()
+
+
 def close(x: Any, y: Any, relative: float = 1e-4) -> bool:
     """Whether all numbers agree, up to a share of their size."""
     return bool(np.allclose(x, y, rtol=relative, atol=1e-7))

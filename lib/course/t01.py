@@ -8,37 +8,37 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.course.answers import close, near, number, require
+from lib.course.answers import close, near, normal, number, require
 from lib.course.task import task
 from lib.data import IGNORE
 
 
-@task(
-    "01.1",
-    "What is the loss? Predict, then check",
-    "A network gives the whole sentence, all 24 tokens of it, a probability of one half. What is its loss, in nats per"
-    " token?",
-    """
+@task("""
+01.1 · What is the loss? Predict, then check
+
+A network gives the whole sentence, all 24 tokens of it, a probability of one half. What is its loss, in nats per
+token?
+
 ### BEGIN SOLUTION
 mine = np.log(2) / 24  # the whole has the probability e^(-loss × tokens)
 ### END SOLUTION
-""",
-)
+""")
 def loss_of_a_half(mine: Any, random: np.random.RandomState) -> None:
     known = {
         "that is the loss of the whole sentence; asked is the mean over its tokens": math.log(2),
         "a loss is minus a logarithm, and so never below 0": -math.log(2) / 24,
         "that is in bits; nats have the natural logarithm": 1 / 24,
     }
-    near(mine, math.log(2) / 24, known, "with this loss, what is e to the power of -loss × 24?", 0.01)
+    near(mine, math.log(2) / 24, known, "with this loss, what is e^(-loss × 24)?", 0.01)
 
 
-@task(
-    "01.2",
-    "The loss on some tokens only",
-    "`logits` is (N, V), `targets` is (N,). A target of -100 does not count. The loss is the mean of -ln(probability of"
-    " the target) over the targets that count, in nats. The probabilities are the softmax of the logits.",
-    '''
+@task('''
+01.2 · The loss on some tokens only
+
+`logits` is (N, V), `targets` is (N,). A target of -100 does not count. The loss is the mean of -ln(probability of the
+target) over the targets that count, in nats. The probabilities are the softmax of the logits. For example,
+`masked_loss(torch.zeros(2, 5), torch.tensor([3, -100]))` is `np.log(5)`.
+
 def masked_loss(logits, targets):
     """One number, as a float or a tensor without dimensions."""
     ### BEGIN SOLUTION
@@ -47,11 +47,10 @@ def masked_loss(logits, targets):
     mine = -log_p[torch.arange(len(log_p)), targets[counts]].mean()
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def masked_loss(mine: Any, random: np.random.RandomState) -> None:
     for n, V in ((6, 4), (9, 7), (5, 3)):
-        logits = torch.from_numpy(random.randn(n, V) * 2)
+        logits = 2 * normal(random, n, V)
         targets = torch.from_numpy(random.randint(0, V, n))
         targets[torch.from_numpy(random.permutation(n)[: n // 3])] = IGNORE
         counts = targets != IGNORE
@@ -67,13 +66,14 @@ def masked_loss(mine: Any, random: np.random.RandomState) -> None:
         near(mine(logits, targets), true, known, f"tried with {n} random targets, of which {int(counts.sum())} count")
 
 
-@task(
-    "01.3",
-    "The floor of a loss",
-    "With a context of one character, no network can know more of the next character than what the last one tells."
-    ' `pairs` holds (last, next) for each place of a text, such as `("n", "e")`. What is the lowest mean loss, in nats'
-    " per pair, that any network can have on these pairs? (`Counter` of `collections` counts things.)",
-    '''
+@task('''
+01.3 · The floor of a loss
+
+With a context of one character, no network can know more of the next character than what the last one tells. `pairs`
+holds (last, next) for each place of a text, such as `("n", "e")`. What is the lowest mean loss, in nats per pair,
+that any network can have on these pairs? For example, `floor([("a", "b"), ("a", "c")])` is `np.log(2)`. (`Counter` of
+`collections` counts things.)
+
 def floor(pairs):
     """One number; 0 where each character has only one next character."""
     ### BEGIN SOLUTION
@@ -82,8 +82,7 @@ def floor(pairs):
     mine = -sum(n * np.log(n / last[a]) for (a, _), n in both.items()) / len(pairs)
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def floor(mine: Any, random: np.random.RandomState) -> None:
     def entropy(things: Any) -> float:
         counts = np.array(list(Counter(things).values()))

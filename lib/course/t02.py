@@ -10,18 +10,17 @@ from lib.course.task import task
 from lib.model import attention_mask
 
 
-@task(
-    "02.1",
-    "A split that leaks. Predict, then check",
-    "Someone draws 4,656 of the 9,312 equations for training, and then 4,656 of the 9,312 for testing, each time at"
-    " random and with replacement: after each draw the equation is put back. What share of the test equations has been"
-    " trained on? (A network that only remembers would have this test accuracy.)",
-    """
+@task("""
+02.1 · A split that leaks. Predict, then check
+
+Someone draws 4,656 of the 9,312 equations for training, and then 4,656 of the 9,312 for testing, each time at random
+and with replacement: after each draw the equation is put back. What share of the test equations has been trained on?
+(A network that only remembers would have this test accuracy.)
+
 ### BEGIN SOLUTION
 mine = 1 - (1 - 1 / 9312) ** 4656  # 1 less the chance that no training draw is this one
 ### END SOLUTION
-""",
-)
+""")
 def leak(mine: Any, random: np.random.RandomState) -> None:
     missed = (1 - 1 / 9312) ** 4656
     known = {
@@ -33,13 +32,13 @@ def leak(mine: Any, random: np.random.RandomState) -> None:
     near(mine, 1 - missed, known, "how likely is it that no training draw meets a given equation?", 0.01)
 
 
-@task(
-    "02.2",
-    "A mask for padding, by hand",
-    "A batch has sequences of `lengths` (B,) tokens, padded on the right to T. In a causal network the token at place i"
-    " (the query) may look at the token at place j (the key) if j is not later than i, and is no padding. Write this as"
-    " a mask.",
-    '''
+@task('''
+02.2 · A mask for padding, by hand
+
+A batch has sequences of `lengths` (B,) tokens, padded on the right to T. In a causal network the token at place i
+(the query) may look at the token at place j (the key) if j is not later than i, and is no padding. Write this as a
+mask. For example, `may_look(torch.tensor([2]), 3)[0, 2]` is `[True, True, False]`.
+
 def may_look(lengths, T):
     """True where query i of sequence b may look at key j: (B, T, T), of type bool, at [b, i, j]."""
     ### BEGIN SOLUTION
@@ -48,8 +47,7 @@ def may_look(lengths, T):
     mine = causal & (place < lengths[:, None])[:, None, :]
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def may_look(mine: Any, random: np.random.RandomState) -> None:
     for B, T in ((3, 5), (5, 4), (4, 4), (1, 6)):
         lengths = torch.from_numpy(random.randint(1, T, B))
@@ -65,13 +63,13 @@ def may_look(mine: Any, random: np.random.RandomState) -> None:
         require((got == true).all(), f"a query does not look at all keys that it may look at{told}")
 
 
-@task(
-    "02.3",
-    "A split that does not leak",
-    "In addition a + b = b + a. After a random split, half of the test equations have their mirror image in the train"
-    " split. Write a split of all pairs (a, b) modulo p in which (a, b) and (b, a) are always on the same side."
-    " About half of all pairs are for training, drawn at random.",
-    '''
+@task('''
+02.3 · A split that does not leak
+
+In addition a + b = b + a. After a random split, half of the test equations have their mirror image in the train
+split. Write a split of all pairs (a, b) modulo p in which (a, b) and (b, a) are always on the same side. About half
+of all pairs are for training, drawn at random.
+
 def train_pairs(p, seed):
     """True at [a, b] where the pair is for training: (p, p), of type bool; by the seed alone."""
     ### BEGIN SOLUTION
@@ -80,8 +78,7 @@ def train_pairs(p, seed):
     mine = lower | lower.T
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def train_pairs(mine: Any, random: np.random.RandomState) -> None:
     seen = []
     for p, seed in ((31, 1), (97, 2), (31, 3), (31, 4)):

@@ -9,12 +9,12 @@ from lib.course.answers import array, close, number, require
 from lib.course.task import task
 
 
-@task(
-    "06.1",
-    "A circle of numbers",
-    "Each number x from 1 to p - 1 is a power of g modulo p: x = g^ℓ. Put x on the circle at the angle 2πk·ℓ / (p - 1),"
-    " as the complex number e^(i·angle).",
-    '''
+@task('''
+06.1 · A circle of numbers
+
+Each number x from 1 to p - 1 is a power of g modulo p: x = g^ℓ. Put x on the circle at the angle 2πk·ℓ / (p - 1), as
+the complex number e^(i·angle). For example, `circle(2, 3, 7)[2]`, the place of x = 3, is `np.exp(2j * np.pi / 3)`.
+
 def circle(k, g, p):
     """The places of x = 1, 2, ..., p - 1 in this order: an array of p - 1 complex numbers."""
     ### BEGIN SOLUTION
@@ -23,8 +23,7 @@ def circle(k, g, p):
     mine = np.exp(1j * angles)
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def circle(mine: Any, random: np.random.RandomState) -> None:
     for p in (97, 7, 31):
         k, g = int(random.randint(1, p - 1)), characters.primitive_root(p)
@@ -42,17 +41,16 @@ def circle(mine: Any, random: np.random.RandomState) -> None:
         require(right, f"the angle of a product must be the sum of the angles{told}")
 
 
-@task(
-    "06.2",
-    "The wave of the squares. Predict, then check",
-    "Modulo 97 half of the numbers 1 … 96 are squares (x = y² for some y). One of the waves cos(2πk·ℓ(x) / 96),"
-    " with k from 1 to 48, is +1 at all squares and -1 at all others. Which k?",
-    """
+@task("""
+06.2 · The wave of the squares. Predict, then check
+
+Modulo 97 half of the numbers 1 … 96 are squares (x = y² for some y). One of the waves cos(2πk·ℓ(x) / 96), with k from
+1 to 48, is +1 at all squares and -1 at all others. Which k?
+
 ### BEGIN SOLUTION
 mine = 48  # the square of g^ℓ is g^(2ℓ): the logarithms are even, and cos(πℓ) tells even from odd
 ### END SOLUTION
-""",
-)
+""")
 def squares(mine: Any, random: np.random.RandomState) -> None:
     k = number(mine, "whole")
     require(1 <= k <= 48, "k is a whole number from 1 to 48")
@@ -63,12 +61,13 @@ def squares(mine: Any, random: np.random.RandomState) -> None:
     require((wave[~square] < 0).all(), "the wave is +1 at numbers that are no squares, too")
 
 
-@task(
-    "06.3",
-    "Keep the rule, and nothing else",
-    "`table` (n, n) holds a logit for each pair of logarithms (i, j). Replace each by the mean over all pairs with the"
-    " same difference i - j modulo n. What has been learned of single pairs is then gone.",
-    '''
+@task('''
+06.3 · Keep the rule, and nothing else
+
+`table` (n, n) holds a logit for each pair of logarithms (i, j). Replace each by the mean over all pairs with the same
+difference i - j modulo n. What has been learned of single pairs is then gone. For example,
+`by_difference(np.array([[1, 2], [4, 3]]))` is `[[2, 3], [3, 2]]`.
+
 def by_difference(table):
     """The table of the means: (n, n)."""
     ### BEGIN SOLUTION
@@ -78,8 +77,7 @@ def by_difference(table):
     mine = np.array(means)[(i - j) % n]
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def by_difference(mine: Any, random: np.random.RandomState) -> None:
     for n in (4, 7, 12):
         table = random.randn(n, n)

@@ -10,12 +10,13 @@ from lib.course.answers import near
 from lib.course.task import task
 
 
-@task(
-    "07.1",
-    "Perplexity from batches",
-    "`losses` holds the mean loss of each batch, in nats per token, and `n_tokens` how many tokens the batch has. The"
-    " last batch is often smaller. What is the perplexity of the whole text?",
-    '''
+@task('''
+07.1 · Perplexity from batches
+
+`losses` holds the mean loss of each batch, in nats per token, and `n_tokens` how many tokens the batch has. The last
+batch is often smaller. What is the perplexity of the whole text? For example, `perplexity(np.array([2.0, 5.0]),
+np.array([2, 1]))` is `np.exp(3)`.
+
 def perplexity(losses, n_tokens):
     """One number; both arguments are arrays of the same length."""
     ### BEGIN SOLUTION
@@ -23,8 +24,7 @@ def perplexity(losses, n_tokens):
     mine = np.exp(nll / n_tokens.sum())
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def perplexity(mine: Any, random: np.random.RandomState) -> None:
     for n, last in ((4, 2), (3, 10), (7, 1)):
         losses, sizes = random.uniform(1, 5, n), np.array([16] * (n - 1) + [last])
@@ -41,17 +41,16 @@ def perplexity(mine: Any, random: np.random.RandomState) -> None:
         near(mine(losses, sizes), math.exp(loss), known, told)
 
 
-@task(
-    "07.2",
-    "What is wrong with a mean of perplexities? Predict, then check",
-    "Two batches of equal size have losses of 3 and 5 nats per token. Someone reports the mean of the two batches'"
-    " perplexities. How many times as large as the perplexity of the whole is this number?",
-    """
+@task("""
+07.2 · What is wrong with a mean of perplexities? Predict, then check
+
+Two batches of equal size have losses of 3 and 5 nats per token. Someone reports the mean of the two batches'
+perplexities. How many times as large as the perplexity of the whole is this number?
+
 ### BEGIN SOLUTION
 mine = (np.exp(3) + np.exp(5)) / 2 / np.exp((3 + 5) / 2)  # the large loss weighs more
 ### END SOLUTION
-""",
-)
+""")
 def too_large(mine: Any, random: np.random.RandomState) -> None:
     mean = (math.exp(3) + math.exp(5)) / 2
     known = {
@@ -64,13 +63,13 @@ def too_large(mine: Any, random: np.random.RandomState) -> None:
     near(mine, mean / math.exp(4), known, "the perplexity of the whole is e to the power of the mean loss", 0.01)
 
 
-@task(
-    "07.3",
-    "How large is an LSTM?",
-    "A layer of PyTorch's LSTM has four gates. Each gate has a matrix for its input, a matrix for the state, and two"
-    " vectors of biases. The state has `d_hidden` numbers. The first layer reads `d_input` numbers, each further layer"
-    " the state of the one below it.",
-    '''
+@task('''
+07.3 · How large is an LSTM?
+
+A layer of PyTorch's LSTM has four gates. Each gate has a matrix for its input, a matrix for the state, and two
+vectors of biases. The state has `d_hidden` numbers. The first layer reads `d_input` numbers, each further layer the
+state of the one below it. For example, `n_parameters(2, 1, 1)` is `20`.
+
 def n_parameters(d_input, d_hidden, n_layers):
     """The number of parameters of all layers."""
     ### BEGIN SOLUTION
@@ -79,8 +78,7 @@ def n_parameters(d_input, d_hidden, n_layers):
     mine = first + (n_layers - 1) * further
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def n_parameters(mine: Any, random: np.random.RandomState) -> None:
     for n_layers in (1, 1, 2, 4):
         d, h = (int(size) for size in random.randint(2, 40, 2))

@@ -4,21 +4,20 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 
 from lib.config import ModelConfig
-from lib.course.answers import array, close, near, require
+from lib.course.answers import array, close, near, normal, require
 from lib.course.task import task
 from lib.model import FeedForward
 
 
-@task(
-    "08.1",
-    "Bits per byte",
-    "A network has a mean loss of `loss` nats per token on a text that is cut into `n_tokens` tokens. What is its loss"
-    " in bits per byte of the text in UTF-8? (Only so can networks with different tokens be compared. 1 bit is ln 2"
-    " nats; é has two bytes.)",
-    '''
+@task('''
+08.1 · Bits per byte
+
+A network has a mean loss of `loss` nats per token on a text that is cut into `n_tokens` tokens. What is its loss in
+bits per byte of the text in UTF-8? (Only so can networks with different tokens be compared. 1 bit is ln 2 nats; é has
+two bytes.) For example, `bits_per_byte(np.log(2), "aé", 6)` is `2`.
+
 def bits_per_byte(loss, text, n_tokens):
     """One number."""
     ### BEGIN SOLUTION
@@ -26,8 +25,7 @@ def bits_per_byte(loss, text, n_tokens):
     mine = bits / len(text.encode())
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def bits_per_byte(mine: Any, random: np.random.RandomState) -> None:
     for letters in ("abc ", "aé ", "naïve – été"):
         text = "".join(random.choice(list(letters), 40)) + letters
@@ -43,12 +41,13 @@ def bits_per_byte(mine: Any, random: np.random.RandomState) -> None:
         near(mine(loss, text, n), true, known, f"tried with loss {loss:.2f}, {n} tokens and text {text!r}")
 
 
-@task(
-    "08.2",
-    "Temperature and top k",
-    "Before a token is drawn, all logits but the `k` largest are left out, and the others are divided by the"
-    " temperature. The probabilities are the softmax of what is left.",
-    '''
+@task('''
+08.2 · Temperature and top k
+
+Before a token is drawn, all logits but the `k` largest are left out, and the others are divided by the temperature.
+The probabilities are the softmax of what is left. For example, `probabilities(torch.tensor([0.0, -1.0, 0.0]), 1.0,
+2)` is `[0.5, 0, 0.5]`.
+
 def probabilities(logits, temperature, k):
     """The probability of each token, 0 for those left out: logits (V,) to (V,)."""
     ### BEGIN SOLUTION
@@ -57,11 +56,10 @@ def probabilities(logits, temperature, k):
     mine = (left / temperature).softmax(-1)
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def probabilities(mine: Any, random: np.random.RandomState) -> None:
     for V, k, temperature in ((6, 3, 1.0), (8, 8, 2.0), (9, 4, 0.5), (7, 1, 0.7)):
-        logits = torch.from_numpy(random.randn(V) * 2)
+        logits = 2 * normal(random, V)
         got = array(mine(logits, temperature, k), (V,))
         kept, told = logits.argsort(descending=True)[:k].numpy(), f" (k = {k}, temperature {temperature})"
         true = np.zeros(V)
@@ -76,17 +74,16 @@ def probabilities(mine: Any, random: np.random.RandomState) -> None:
         require(close(got, true), f"the temperature {'acts the wrong way' if wrong_way else 'is not right'}{told}")
 
 
-@task(
-    "08.3",
-    "A feed-forward layer with a gate. Predict, then check",
-    "The network's feed-forward layer is SwiGLU without biases: down(silu(gate(x)) · up(x)). How many parameters has it"
-    " at a width of 128 and d_ff = 512?",
-    """
+@task("""
+08.3 · A feed-forward layer with a gate. Predict, then check
+
+The network's feed-forward layer is SwiGLU without biases: down(silu(gate(x)) · up(x)). How many parameters has it at
+a width of 128 and d_ff = 512?
+
 ### BEGIN SOLUTION
 mine = 3 * 128 * 512  # gate and up lead from 128 to 512, down leads back
 ### END SOLUTION
-""",
-)
+""")
 def swiglu(mine: Any, random: np.random.RandomState) -> None:
     layer = FeedForward(ModelConfig(d_model=128, d_ff=512, activation="swiglu", bias=False))
     one = 128 * 512

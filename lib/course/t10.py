@@ -9,12 +9,12 @@ from lib.course.task import task
 from lib.tasks import equations
 
 
-@task(
-    "10.1",
-    "Divisors that are held out",
-    "`rows` (n, 3) holds all divisions a / b = c modulo a prime, a row (a, b, c) each, in any order. Draw half of the"
-    " divisors b at random, by the seed. The equations with these divisors are for training, all others are unseen.",
-    '''
+@task('''
+10.1 · Divisors that are held out
+
+`rows` (n, 3) holds all divisions a / b = c modulo a prime, a row (a, b, c) each, in any order. Draw half of the
+divisors b at random, by the seed. The equations with these divisors are for training, all others are unseen.
+
 def for_training(rows, seed):
     """True where the equation is for training: (n,), of type bool."""
     ### BEGIN SOLUTION
@@ -23,8 +23,7 @@ def for_training(rows, seed):
     mine = np.isin(b, divisors[: len(divisors) // 2])
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def for_training(mine: Any, random: np.random.RandomState) -> None:
     seen = []
     for p, seed in ((11, 1), (53, 2), (31, 3), (31, 4), (31, 5)):
@@ -43,12 +42,13 @@ def for_training(mine: Any, random: np.random.RandomState) -> None:
     require(np.ptp(np.flatnonzero(seen[1])) > 30, "the divisors are neighbours: each must be drawn alike")
 
 
-@task(
-    "10.2",
-    "By how much does it err?",
-    "The numbers modulo p lie on a circle: from p - 1 to 0 is one step up. `given` and `true` (n,) are answers and what"
-    " is right. By how much is each answer too large, going the shorter way round? (p is odd, so there is one.)",
-    '''
+@task('''
+10.2 · By how much does it err?
+
+The numbers modulo p lie on a circle: from p - 1 to 0 is one step up. `given` and `true` (n,) are answers and what is
+right. By how much is each answer too large, going the shorter way round? (p is odd, so there is one.) For example,
+`errors(np.array([0, 0]), np.array([6, 3]), 7)` is `[1, -3]`.
+
 def errors(given, true, p):
     """Whole numbers (n,) from -(p - 1) / 2 to (p - 1) / 2."""
     ### BEGIN SOLUTION
@@ -56,8 +56,7 @@ def errors(given, true, p):
     mine = (given - true + half) % p - half
     ### END SOLUTION
     return mine
-''',
-)
+''')
 def errors(mine: Any, random: np.random.RandomState) -> None:
     for p in (5, 11, 97):
         given, true = random.randint(0, p, (2, 60))

@@ -34,11 +34,11 @@ class Task:
         """The text and the code of its two cells, with the solution."""
         asked = f'check("{self.name}", {self.function or "mine"})'
         gap = "\n\n\n" if self.function else "\n"
-        return f"### {self.name} · {self.title}\n\n{self.text.strip()}", f"{self.code.strip()}{gap}{asked}"
+        return f"### {self.name} · {self.title}\n\n{self.text}", f"{self.code}{gap}{asked}"
 
     @property
     def solution(self) -> str:
-        return "\n".join(line for line in self.code.strip().splitlines() if not line.strip().startswith(MARK))
+        return "\n".join(line for line in self.code.splitlines() if not line.strip().startswith(MARK))
 
     def verdict(self, mine: Any) -> str:
         """What `check` says. Inputs are drawn at random, the same each time."""
@@ -63,11 +63,16 @@ class Task:
 TASKS: dict[str, Task] = {}  # those of the modules that are loaded, by name
 
 
-def task(name: str, title: str, text: str, code: str) -> Callable[[Judge], Judge]:
-    """Makes a task of the function that judges its answers."""
+def task(source: str) -> Callable[[Judge], Judge]:
+    """Makes a task of the function that judges its answers.
+
+    source: "05.2 · The title", the text and the code of the cell, with a line between them that is empty.
+    """
+    head, text, code = source.strip().split("\n\n", 2)
+    name, title = head.split(" · ")
 
     def make(judge: Judge) -> Judge:
-        TASKS[name] = Task(name, title, text, code, judge)
+        TASKS[name] = Task(name, title, " ".join(text.split()), code, judge)
         return judge
 
     return make

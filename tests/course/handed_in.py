@@ -164,7 +164,41 @@ return train => return train.astype(int)
 for b in range(a + 1) => for b in range(0, a + 1, 2)
 """,
 )
-number("03.1", "0.5; 1 / 2; np.float32(0.495)", "0.25; 1; 0; 0.4; 0.6; 0.1; 0.9; 0.75; 1 / 3; 0.01; 50")
+function(
+    "03.1",
+    """
+def n_states(tokens):
+    n = 0
+    for t in range(tokens.shape[1]):
+        n += len(torch.unique(tokens[:, : t + 1], dim=0))
+    return n
+""",
+    """
+def n_states(tokens):
+    def count(rows):
+        if not rows or not rows[0]:
+            return 0
+        heads = {row[0] for row in rows}
+        return sum(1 + count([row[1:] for row in rows if row[0] == head]) for head in heads)
+
+    return count(tokens.tolist())
+""",
+    """
+tokens[:, : t + 1] => tokens[:, t : t + 1]
+tokens[:, : t + 1] => tokens[:, t:]
+tokens[:, : t + 1] => tokens[:, : t + 1].sum(1, keepdim=True)
+tokens[:, : t + 1] => tokens[:, : t + 1].sort(1).values
+, dim=0)) => ))
+, dim=0)) => , dim=1))
+n += => n =
+len(torch.unique(tokens[:, : t + 1], dim=0)) => len(tokens)
+range(tokens.shape[1]) => range(tokens.shape[1] - 1)
+range(tokens.shape[1]) => range(1, tokens.shape[1])
+return n => return tokens.numel() - n
+return n => return n + 1
+return n => return n / tokens.numel()
+""",
+)
 function(
     "03.2",
     """

@@ -47,6 +47,18 @@ def test_right_answers_are_accepted(one: Task) -> None:
     assert len(RIGHT[one.name]) + bool(one.function) >= 3
 
 
+def test_examples_are_what_they_are_said_to_be() -> None:
+    """A text says: `accuracy(…)` is `0.5`."""
+    n = 0
+    for one in TASKS:
+        names: dict[str, object] = {"np": np, "torch": torch}
+        exec(one.solution, names)
+        for example, result in re.findall(rf"`({one.function}\([^`]*)`(?:, [^`]*,)? is\s+`([^`]*)`", one.text):
+            assert np.allclose(eval(example, names), eval(result, names)), example
+            n += 1
+    assert n == 18
+
+
 @EACH
 def test_wrong_answers_are_rejected_with_a_reason(one: Task) -> None:
     wrong = [edited(RIGHT[one.name][0], edit) for edit in WRONG[one.name]] if one.function else WRONG[one.name]
