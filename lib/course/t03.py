@@ -68,12 +68,10 @@ def accuracy(mine: Any, random: np.random.RandomState) -> None:
         targets[unscored] = IGNORE
         right = (given == targets)[~unscored]
         rows = torch.stack([(given == targets)[b][~unscored[b]].all() for b in range(B)]).double()
-        true = rows.mean().item()
+        true, whole = rows.mean().item(), (given == targets).all(1).double()
         known = {
             "that is the share of right tokens; asked is that of right rows": right.double().mean().item(),
-            "a target of -100 is not scored: it cannot make a row wrong": float(
-                (given == targets).all(1).mean(dtype=float)
-            ),
+            "a target of -100 is not scored: it cannot make a row wrong": whole.mean().item(),
             "that is the share of the wrong rows": 1 - true,
             "a share is the number of right rows by the number of all rows": true * B,
         }
