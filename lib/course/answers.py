@@ -56,11 +56,12 @@ def array(value: Any, shape: tuple[int, ...], kind: str = "numbers") -> np.ndarr
             value = (value.double() if value.is_floating_point() else value).numpy()
         read = np.asarray(value)
     except Exception:
-        raise Wrong(f"a {type(value).__name__} that cannot be read as an array of {allowed}") from None
-    require(read.dtype.kind in "biufc", f"a {type(value).__name__}; must be {allowed}")
-    require(read.shape == shape, f"the result has the shape {read.shape}; must have {shape}")
-    require(read.dtype.kind in dtypes, f"the result holds {read.dtype}; must hold {allowed}")
-    require(np.isfinite(read).all(), "the result holds NaN or infinity")
+        raise Wrong(f"your answer is a {type(value).__name__} that cannot be read as {allowed}") from None
+    require(read.dtype.kind in "biufc", f"your answer is a {type(value).__name__}; must be {allowed}")
+    wanted = f"must have {shape}" if shape else "must be a single number"
+    require(read.shape == shape, f"your answer has the shape {read.shape}; {wanted}")
+    require(read.dtype.kind in dtypes, f"your answer holds {read.dtype}; must hold {allowed}")
+    require(np.isfinite(read).all(), "your answer holds NaN or infinity")
     return read
 
 

@@ -56,11 +56,13 @@ def masked_loss(mine: Any, random: np.random.RandomState) -> None:
         counts = targets != IGNORE
         each = -logits.log_softmax(-1)[counts, targets[counts]]
         raw, true = logits[counts, targets[counts]], each.mean().item()
+        across = -logits.log_softmax(0)[counts, targets[counts]]
         known = {
             "that is the sum over the targets that count; asked is their mean": each.sum().item(),
             "divide by how many targets count, not by how many there are": each.sum().item() / n,
             "a loss is minus the logarithm: the sign is wrong": -true,
             "that is in bits; nats have the natural logarithm": true / math.log(2),
+            "the softmax goes over the V logits of each token": across.mean().item(),
             "the logits are not yet logarithms of probabilities": -raw.mean().item(),
         }
         near(mine(logits, targets), true, known, f"tried with {n} random targets, of which {int(counts.sum())} count")

@@ -56,7 +56,7 @@ class Task:
         except Wrong as wrong:
             return " ".join(str(wrong).split())
         except Exception as error:  # an answer of a kind that nobody thought of
-            return f"a {type(mine).__name__} that cannot be checked ({type(error).__name__})"
+            return f"your answer is a {type(mine).__name__} that cannot be checked ({type(error).__name__})"
         return "right"
 
 

@@ -52,6 +52,7 @@ np.log(sum(np.exp(x) for x in row)) - row[target] => 1 - np.exp(row[target]) / s
 target in zip(logits.tolist(), targets.tolist()) => target in zip(logits.tolist(), targets.clamp(min=0).tolist())
 n += 1 => n = 1
 return total / n => return np.exp(total / n)
+np.log(sum(np.exp(x) for x in row)) => logits[:, target].exp().sum().log().item()
 """,
 )
 function(
