@@ -5,5 +5,5 @@ model (skip cache.py at first), optim, objective, loop (what one step does); sam
 import each other, numpy, torch, jaxtyping, and lib.support.
 
 The rooms, later: training (one run and its folder), methods (said to help), language (notebooks 07 to 09), experiments
-(named lists of configs), runs, analysis, figures. Commands: train, inference, export, report, notebooks.
+(named lists of configs), runs, analysis, figures, course. Commands: train, inference, export, report, notebooks.
 """

@@ -130,7 +130,10 @@ def main() -> int:
     parser = Parser(prog="python -m lib.notebooks", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", nargs="*", default=[""], help="beginnings of file names, such as 01 04 (default: all)")
     told = "execute none; write where this folder is at GitHub into all set-up cells, Colab's badges and the README"
-    parser.add_argument("--address", metavar=address.PLACEHOLDER, help=told)
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--address", metavar=address.PLACEHOLDER, help=told)
+    told = "execute none; write them into a folder of the project, with stubs for the tasks or with their solutions"
+    instead.add_argument("--edition", nargs=2, metavar=("student|teacher", "FOLDER"), help=told)
     args = parser.parse(None)
     paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(args.names)))
     if not paths:
@@ -140,6 +143,12 @@ def main() -> int:
             raise UserError(f"--address: goes into all notebooks; leave out {' '.join(args.names)}")
         changed = address.set_address(args.address, {path: read(path) for path in paths})
         print("\n".join(f"{path.name} changed" for path in changed) or "nothing to change: all have this address")
+        return 0
+    if args.edition is not None:
+        from lib.course import editions  # with torch, for which nothing else here waits
+
+        kind, folder = args.edition
+        print(*editions.write({path: read(path) for path in paths}, kind, Path(folder)), sep="\n")
         return 0
     # silences a warning of the kernel's debugger, and what PyTorch's profiler says
     os.environ |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "KINETO_LOG_LEVEL": "9"}

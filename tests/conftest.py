@@ -96,7 +96,7 @@ SLOW = (
     *("training/test_backends.py", "training/test_resuming.py"),
     *("training/test_weights.py", "analysis/test_memory.py", "analysis/test_cells.py", "analysis/test_comparison.py"),
     *("figures/test_widgets.py", "commands/test_notebooks_command.py", "commands/test_inference_command.py"),
-    *("language/test_faults_corpora.py", "language/test_gpt1.py"),
+    *("language/test_faults_corpora.py", "language/test_gpt1.py", "course/test_editions.py"),
     *(
         "commands/test_train_command.py",
         "commands/test_export_command.py",

@@ -1,0 +1,76 @@
+"""The tasks as cells of the notebooks: stubs in the student's edition, solutions in the teacher's.
+
+The tasks stand between the cell that begins with HEADING and a notebook's last cell. Needs nbgrader.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from lib.course.task import of_notebook
+from lib.support.errors import UserError, check_package
+from lib.support.files import write_atomically
+
+EDITIONS = ("student", "teacher")
+HEADING = "## Your turn"
+TEXT = (
+    HEADING
+    + "\n\nPut your answer where it says `mine = ...` and run the cell: `check` says whether it is right, or what"
+    ' is wrong. If you are stuck, `solution("{first}")` shows a solution.'
+)
+IMPORTS = "import numpy as np\nimport torch\n\nfrom lib.course import check, solution"
+STUB = "mine = ...  # your answer"
+
+
+def task_cells(number: str) -> list[nbformat.NotebookNode]:
+    """The cells of a notebook's tasks, with the solutions, between nbgrader's marks."""
+    tasks = of_notebook(number)
+    code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    cells = [text(TEXT.format(first=tasks[0].name)), code(IMPORTS)]
+    for one in tasks:
+        told, asked = one.cells
+        cells += [text(told), code(asked)]
+    return cells
+
+
+def without_solutions(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The same cells with a stub in place of each solution."""
+    check_package("an edition", "nbgrader")
+    from nbgrader.preprocessors import ClearSolutions
+
+    clear = ClearSolutions(code_stub={"python": STUB}, enforce_metadata=False)
+    notebook, _ = clear.preprocess(nbformat.v4.new_notebook(cells=cells), {})
+    return notebook.cells
+
+
+def edition(notebook: nbformat.NotebookNode, number: str, kind: str) -> nbformat.NotebookNode:
+    """Put an edition's tasks into a notebook, in place; cells that stay the same keep their outputs.
+
+    Raises UserError if the notebook has no place for the tasks.
+    """
+    first = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith(HEADING)), None)
+    if first is None:
+        raise UserError(f"notebook {number}: has lost the cell that begins with {HEADING}, where its tasks stand")
+    cells = task_cells(number)
+    cells = without_solutions(cells) if kind == "student" else cells
+    before, was, last = notebook.cells[:first], notebook.cells[first:-1], notebook.cells[-1]
+    kept: dict[str, Any] = {cell.source: cell for cell in was}
+    cells = [kept.get(cell.source, cell) for cell in cells] + [last]
+    begin = 1 + max(int(cell.id[5:]) for cell in before if re.fullmatch(r"cell-\d+", cell.id))
+    for place, cell in enumerate(cells, begin):
+        cell.id = f"cell-{place:02}"
+    notebook.cells = before + cells
+    return notebook
+
+
+def write(notebooks: dict[Path, nbformat.NotebookNode], kind: str, folder: Path) -> list[Path]:
+    """Write an edition of some notebooks, by path, into a folder; returns the files."""
+    if kind not in EDITIONS:
+        raise UserError(f"--edition {kind}: must be {' or '.join(EDITIONS)}")
+    texts = {folder / path.name: nbformat.writes(edition(n, path.name[:2], kind)) for path, n in notebooks.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_atomically(path, text + "\n")
+    return list(texts)
