@@ -156,7 +156,7 @@ class TrainConfig(Section):
     stop_at: float = option(0.0, "solved: three evaluations in a row with this held-out accuracy; 0: off")
     go_on: float = option(1.0, "stop at so many times the step at which it was solved")
     keep_answers: bool = option(False, "keep all answers in answers.npz, at steps 1.5 times apart and the last")
-    keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.25 times apart and the last")
+    keep_weights: bool = option(False, "keep the weights in weights/, at steps 1.5 times apart and the last")
     precision: Literal["float32", "bfloat16", "float16"] = option("float32", "of matrix products, not of weights")
     accumulation: int = option(1, "compute each batch in so many parts, one after the other, for one optimiser step")
     activation_checkpointing: bool = option(False, "transformer: compute each block twice instead of keeping it")

@@ -73,7 +73,7 @@ class Run:
         kept = files.read_answers(self.path / files.ANSWERS)
         wanted = {self.summary["steps"]}
         if isinstance(self.path, Path):
-            wanted |= files.spaced_steps(self.config.train, files.ANSWERS_GROWTH)
+            wanted |= files.spaced_steps(self.config.train)
         files.check_whole(self.path / files.ANSWERS, kept["step"], wanted, self.metrics["step"][-1])
         return kept
 

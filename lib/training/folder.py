@@ -26,7 +26,7 @@ ANSWERS, SAMPLES = "answers.npz", "samples.json"
 WEIGHTS, STATE = "model.safetensors", "state.pt"
 SNAPSHOTS = "weights"  # the folder of the weights at some steps, <step>.safetensors, in float16
 
-ANSWERS_GROWTH, WEIGHTS_GROWTH = 1.5, 1.25  # how far apart the steps are at which they are kept
+GROWTH = 1.5  # how far apart the steps are at which answers and weights on the way are kept
 AGAIN = "delete the folder of the run to train it again"  # what helps where a file is damaged
 # what reading raises where the content is at fault; a file that may not be read, or a want of memory, is another matter
 FAULTS = (
@@ -141,11 +141,11 @@ def read_samples(path: Folder) -> dict[int, str]:
         raise damaged(path, error) from None
 
 
-def spaced_steps(config: TrainConfig, growth: float) -> set[int]:
-    """Some of the evaluations: the first after 0, and each at least `growth` times as late as the one before."""
+def spaced_steps(config: TrainConfig) -> set[int]:
+    """Some of the evaluations: the first after 0, and each at least GROWTH times as late as the one before."""
     steps: list[int] = []
     for step in sorted(config.evaluation_steps())[1:]:
-        if not steps or step >= growth * steps[-1]:
+        if not steps or step >= GROWTH * steps[-1]:
             steps.append(step)
     return set(steps)
 

@@ -22,7 +22,7 @@ from lib.support import machine, processes
 from lib.support.errors import UserError
 from lib.training import datasets, distributed, prefixes, state, tracker, weights
 from lib.training.backends import Names, check_backends
-from lib.training.folder import ANSWERS_GROWTH, SNAPSHOTS, WEIGHTS, WEIGHTS_GROWTH, at_chance, describe, spaced_steps
+from lib.training.folder import SNAPSHOTS, WEIGHTS, at_chance, describe, spaced_steps
 from lib.training.muon import StackedMuon
 
 Show = Callable[[Row], None]
@@ -69,8 +69,7 @@ class Trainer:
         parts = (self.objective, self.data, self.optimizer, config.train, config.seed, self.on_evaluation, self.on_step)
         self.loop = Loop(*parts) if distributed.size() == 1 else distributed.SharedLoop(shared, *parts)
         self.loop.clock = self.tracker.clock
-        self.answer_steps = spaced_steps(config.train, ANSWERS_GROWTH)
-        self.weight_steps = spaced_steps(config.train, WEIGHTS_GROWTH)
+        self.spaced_steps = spaced_steps(config.train)
         self.show: Show = ignore
         self.stopped: Callable[[], bool] = lambda: False
         self.load_state()
@@ -117,8 +116,9 @@ class Trainer:
 
     def keep(self) -> None:
         """Answers, a sample and weights on the way, if the config asks for them."""
-        step, at_end = self.loop.step, self.loop.step == self.loop.last_step
-        if self.config.train.keep_answers and (step in self.answer_steps or at_end):
+        step = self.loop.step
+        now = step in self.spaced_steps or step == self.loop.last_step
+        if self.config.train.keep_answers and now:
             given = {name: likeliest_tokens(self.objective, split) for name, split in self.data.splits.items()}
             self.tracker.keep_answers(step, {name: ids.numpy() for name, ids in given.items()})
         if self.config.train.prompt:
@@ -126,7 +126,7 @@ class Trainer:
             with distributed.same_logits(self.model):
                 [text] = self.objective.with_network(sample, *prompt, temperature=0.8, seed=0)
             self.tracker.keep_sample(step, text)
-        if self.config.train.keep_weights and (step in self.weight_steps or at_end):
+        if self.config.train.keep_weights and now:
             self.save_weights(f"{SNAPSHOTS}/{step}.safetensors", torch.float16)
 
     def tokens_seen(self) -> int:
