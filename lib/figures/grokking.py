@@ -132,7 +132,8 @@ def verdicts(data: DataConfig, given: Mapping[str, np.ndarray]) -> tuple[np.ndar
 def draw_table(axes: Axes, cells: np.ndarray) -> None:
     last = len(cells) - 1
     heatmap(axes, cells, cmap=list(KINDS.values()), vmin=0, vmax=4, xticklabels=last, yticklabels=last)
-    axes.set_xlabel("b")
+    right, n = np.isin(cells, (1, 3)).sum(), (cells < 4).sum()
+    axes.set(xlabel="b", label=f"{right:,} of {n:,} equations answered rightly")
 
 
 def legend_of_kinds(figure: Figure) -> None:
