@@ -35,7 +35,8 @@ def words(figure: Figure) -> str:
         if measured and measured != before:
             told.append(f"{'Axes: ' * (' against ' in measured)}{measured}.")
         before = measured
-        told.append(". ".join(filter(None, (title(axes), axes.get_label() or "; ".join(content(axes, short))))) + ".")
+        said = (title(axes), axes.get_label() or "; ".join(content(axes, short)))
+        told += [f"{part}." for part in said if part]
     return " ".join(" ".join(told).split())
 
 
@@ -154,8 +155,8 @@ def caption(axes: Axes, line: Line2D) -> tuple[str, str]:
 def title(axes: Axes) -> str:
     """That of the panel, or else of the one above it."""
     above = in_line(axes, "x")
-    own = above.index(axes)
-    return next(filter(None, (other.get_title("left") for other in above[own::-1])), "").replace("\n", ", ")
+    titles = (other.get_title(place) for other in above[above.index(axes) :: -1] for place in ("left", "center"))
+    return next(filter(None, titles), "").replace("\n", ", ")
 
 
 def quantity(axes: Axes, way: str) -> str:
