@@ -48,7 +48,8 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 out.execution_count = count
             if "image/png" in out.get("data", {}):
                 png = out.data["image/png"] = with_palette(out.data["image/png"])
-                out.data["text/html"] = picture(png, out.metadata["image/png"]["alt"])
+                if alt := out.metadata.get("image/png", {}).get("alt"):
+                    out.data["text/html"] = picture(png, alt)
     notebook.cells = kept
     return notebook
 

@@ -79,6 +79,8 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
         for axes in column:
             log_steps(axes)
         column[0].set_title(title)
+        ends = {name: np.median([run.metrics["test_loss"][-1] for run in runs]) for name, runs in networks.items()}
+        column[1].set_label("; ".join(f"{name}: test loss {loss:.2g} at the end" for name, loss in ends.items()))
     accuracy, loss, norm = panels
     for axes in accuracy:
         accuracy_axis(axes)

@@ -84,7 +84,7 @@ def together(axes: Axes, lines: list[Line2D], short: bool) -> str:
     if len(lines) == 1:
         return course(axes, lines[0], short)
     ends = (sorted(line.get_ydata()[place] for line in lines) for place in (0, -1))
-    first, last = (f"{number(axes, 'y', each[0])}–{number(axes, 'y', each[-1])}" for each in ends)
+    first, last = ("–".join(dict.fromkeys(number(axes, "y", each[place]) for place in (0, -1))) for each in ends)
     return f"{len(lines)} curves, from {first} to {last}"
 
 

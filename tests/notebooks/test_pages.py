@@ -9,6 +9,7 @@ from conftest import CHROMIUM, NOTEBOOKS, SWITCHES, MadeOnce
 from lib import pages
 
 NAMES = ["index", *(path.stem for path in NOTEBOOKS)]
+pytestmark = [pytest.mark.slow(30), pytest.mark.timeout(600)]  # axe reads every line of every page
 LOOKS = {"light": ("light", 1200), "dark and narrow": ("dark", 400)}
 
 
@@ -33,7 +34,6 @@ def browser() -> Iterator:
         yield play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
 
 
-@pytest.mark.slow(30)
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_page_is_open_to_all(look: str, browser, folder: Path) -> None:
     """Nothing serious that axe finds, nothing wider than the window, nothing fetched from elsewhere."""
