@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import NOTEBOOKS, ROOT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.lines import Line2D
@@ -78,6 +78,7 @@ def test_a_notebook_shows_every_figure_with_its_words() -> None:
         plt.close("all")
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(0, 1, width=16), min_size=2, max_size=20))
 def test_an_accuracy_reaches_its_mark_where_it_does(values: list[float]) -> None:
     """And what is not all is not called 100%."""

@@ -1,5 +1,6 @@
 """The notebooks as pages in a real browser, where axe-core looks for what keeps people out, in both themes."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def browser() -> Iterator:
 
     with sync_playwright() as play:
         yield play.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_needs_nothing_else(name: str, folder: Path) -> None:
+    """Neither a script nor a style from elsewhere, nor a page that is not there; and no formula is left as TeX."""
+    text = re.sub(r"data:image/\w+;base64,[^\"')]*", "", (folder / f"{name}.html").read_text(encoding="utf-8"))
+    assert "<script" not in text and "<link" not in text and "@import" not in text and 'src="http' not in text
+    assert all((folder / link).exists() for link in re.findall(r'href="(?!https://|#)([^"]*)"', text))
+    assert "No description has been provided" not in text and all(re.findall(r'<img alt="([^"]*)"', text))
+    assert not re.search(r"\$[^$\n]+\$", re.sub(r"<(pre|style).*?</\1>", "", text, flags=re.DOTALL))
+    assert '<html lang="en">' in text and text.count("<h1") == 1
 
 
 @pytest.mark.parametrize("look", LOOKS)
