@@ -2,10 +2,11 @@
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
 #   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow,
 #                   ablation_two_layers and the trials: two hours on two cores, by estimate
+#   make html       the notebooks and an index as web pages in html/, which need no network
 #   make test       lint, and all tests: some nine minutes on two cores
 #   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types
-#   make bench      timings                  make clean   remove .venv and caches
+#   make bench      timings                  make clean   remove .venv, pages and caches
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS := 1
@@ -16,6 +17,9 @@ report: notebooks
 notebooks: .venv/installed
 	$(if $(FRESH),$(BIN)/python -m lib.train all --fresh)
 	$(BIN)/python -m lib.notebooks
+
+html: .venv/installed
+	$(BIN)/python -m lib.pages
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests
@@ -46,6 +50,6 @@ bench: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $$(find . -name __pycache__ -not -path './.venv/*')
+	rm -rf .venv html .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $$(find . -name __pycache__ -not -path './.venv/*')
 
-.PHONY: report notebooks test quick lint bench clean
+.PHONY: report notebooks html test quick lint bench clean

@@ -21,6 +21,7 @@ from PIL import Image
 from traitlets.config import Config
 
 from lib.analysis import address
+from lib.figures.words import picture
 from lib.support.errors import Parser, UserError, first_line, one_line_errors, shortened
 from lib.support.files import ROOT, write_atomically
 from lib.support.processes import default_workers
@@ -46,7 +47,9 @@ def normalise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             if "execution_count" in out:
                 out.execution_count = count
             if "image/png" in out.get("data", {}):
-                out.data["image/png"] = with_palette(out.data["image/png"])
+                png = out.data["image/png"] = with_palette(out.data["image/png"])
+                if alt := out.metadata.get("image/png", {}).get("alt"):
+                    out.data["text/html"] = picture(png, alt)
     notebook.cells = kept
     return notebook
 

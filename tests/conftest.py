@@ -33,6 +33,8 @@ from lib.training.trainer import train
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DATA = Path(os.environ["DATA_DIR"]) if os.environ.get("DATA_DIR") else None  # corpora, vocabularies
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 MadeOnce = Callable[[str, Callable[[Path], None]], Path]  # a name, and what fills the folder of that name
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes is the machine's affair

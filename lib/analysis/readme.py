@@ -1,8 +1,9 @@
-"""The README's table of results, filled from results.json by report/results.md.jinja."""
+"""The README's table of results, filled from results.json by report/results.md.jinja, and its picture's words."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import jinja2
 
@@ -43,8 +44,15 @@ def best_of(cells: dict[str, Any], numbers: Iterable[str]) -> str:
 
 
 def fill_readme() -> None:
-    """Put the table of results into the README."""
-    write_atomically(README, filled(README, "results", results_table(results()) + "\n"))
+    """Put the table of results into the README, and the words of its picture."""
+    picture = f"![{words_of(ROOT / 'figures' / 'grokking.svg')}](figures/grokking.svg)"
+    for mark, content in (("picture", picture), ("results", results_table(results()))):
+        write_atomically(README, filled(README, mark, content + "\n"))
+
+
+def words_of(picture: Path) -> str:
+    """What an SVG of ours shows: its title."""
+    return ElementTree.parse(picture).findtext("{http://www.w3.org/2000/svg}title", "")
 
 
 def filled(path: Path, mark: str, content: str) -> str:

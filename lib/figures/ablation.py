@@ -44,6 +44,7 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
     colors = accuracies(left, cells)
     left.set_title(f"{name}, 1 layer" if two else name)
     milestones(right, dict(enumerate(rows.values())))
+    right.set_label("; ".join(f"{row}: {fate(runs)}" for row, runs in rows.items()))
     if two:
         right.axhline(len(cells) - 0.5, color="#bbbbbb", lw=0.6)
     steps_axis(right)
@@ -59,10 +60,10 @@ def factor(cells: Cells, name: str, two: Cells | None = None) -> Figure:
 def accuracies(axes: Axes, cells: Cells) -> Sequence[Any]:
     """Test accuracy against steps, the `middle` run of each cell thick: the colours of the cells."""
     colors = sns.color_palette("viridis", len(cells))
-    for runs, color in zip(cells.values(), colors, strict=True):
+    for (name, runs), color in zip(cells.items(), colors, strict=True):
         for run in runs:
             thin = {} if run is middle(runs) else {"lw": 0.5, "alpha": 0.4}
-            curve(axes, run, "test_acc", color=color, **thin)
+            curve(axes, run, "test_acc", color=color, label=f"_{name}", **thin)
     steps_axis(axes)
     accuracy_axis(axes)
     axes.set_ylabel("test accuracy")
@@ -108,6 +109,16 @@ def milestones(axes: Axes, rows: Mapping[float, Sequence[Run]]) -> None:
         axes.scatter(*np.reshape(spots[kind], (-1, 2)).T, zorder=2, label=kind, **look)
 
 
+def fate(runs: Sequence[Run]) -> str:
+    """ "8 of 20 grok, median T_fit 300, T_grok none", where too few runs grok for a median."""
+    told = [f"{MILESTONES[name]} {or_none(medians(runs)[name])}" for name in ("t_fit", "t_grok")]
+    return f"{sum(run.t_grok is not None for run in runs)} of {len(runs)} grok, median {', '.join(told)}"
+
+
+def or_none(median: float | None) -> str:
+    return "none" if median is None else f"{median:,.0f}"
+
+
 def steps_axis(axes: Axes) -> None:
     axes.set(xscale="log", xlabel="optimiser steps")
     low, high = axes.dataLim.intervalx
@@ -139,6 +150,7 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
         axes.axvline(*(medians(runs)["t_grok"] for runs in panel["baseline"].values()), color=BLUE, lw=0.8, ls=":")
         steps_axis(axes)
         axes.set_title(title)
+        axes.set_label(extremes(panel))
         axes.grid(axis="y", visible=False)
     first.set_yticks(list(heights.values()), [label for _, label in heights])
     first.set_ylim(last + 1.2, -0.8)
@@ -149,15 +161,19 @@ def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
 def waiting(cells: Cells) -> Figure:
     """The share of each cell's runs that have not grokked yet (Kaplan-Meier), on a log axis that shows the last one."""
     figure, axes = plt.subplots(figsize=(4.9, 2))
+    told = []
     for (name, runs), color in zip(cells.items(), COLORS, strict=False):
         rows = statistics.kaplan_meier(*censored(runs, "t_grok"))
         steps, shares = [rows[0][0], *(row[0] for row in rows)], [1.0, *(row[1] for row in rows)]
         axes.step(steps, shares, where="post", color=color, label=f"{name}, {len(runs)} seeds")
+        half = or_none(medians(runs)["t_grok"])
+        told.append(f"{name}, {len(runs)} seeds: half by {half}, the last drop at {steps[-1]:,.0f} to {shares[-1]:.1%}")
     axes.set_yscale("log", nonpositive="clip")  # a line falls out of the picture where all have grokked
     axes.set(ylabel="have not grokked yet", ylim=(0.5 / max(map(len, cells.values())), 1.3))
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     steps_axis(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set_label("; ".join(told))
     return figure
 
 
@@ -171,7 +187,11 @@ def steps_map(grid: Mapping[str, Mapping[str, Sequence[float | None]]], across: 
     look = {"cmap": colors, "norm": LogNorm(min(steps.min(), slowest / 2), slowest), "annot": words, "fmt": ""}
     columns = list(next(iter(grid.values())))
     heatmap(axes, steps, **look, square=False, linewidths=0.5, xticklabels=columns, yticklabels=list(grid))
-    axes.set(xlabel=across, ylabel=down)
+    rows = (
+        f"{name} – {', '.join(map(': '.join, zip(columns, row, strict=True)))}"
+        for name, row in zip(grid, words, strict=True)
+    )
+    axes.set(xlabel=across, ylabel=down, label=f"steps: {'; '.join(rows)}")
     return figure
 
 
@@ -190,6 +210,15 @@ def in_words(steps: Sequence[float | None]) -> str:
     return f"{median:,.0f} ({got}/{len(steps)})" if median < NEVER else f"{got}/{len(steps)}"
 
 
+def extremes(panel: Mapping[str, Cells]) -> str:
+    """The fate of the baseline, of the first and of the last cell by median T_grok, and how many have none."""
+    cells = {f"{name} {label}": runs for name, each in panel.items() for label, runs in each.items()}
+    reached = {name: median for name, runs in cells.items() if (median := medians(runs)["t_grok"]) is not None}
+    ranked = sorted(reached, key=reached.get)
+    told = [f"{name}: {fate(cells[name])}" for name in ("baseline baseline", *ranked[:1], *ranked[-1:])]
+    return "; ".join([*told, f"{len(cells) - len(reached)} of {len(cells)} cells have no median T_grok"])
+
+
 def clock(cells: Cells) -> Figure:
     """T_fit and the delay of every run against learning rate × weight decay, a colour per learning rate."""
     figure, panels = plt.subplots(1, 2, figsize=(5.6, 2), sharex=True)
@@ -206,4 +235,5 @@ def clock(cells: Cells) -> Figure:
         table = dict(zip((x, y, hue, style), zip(*points, strict=True), strict=True))
         sns.scatterplot(table, x=x, y=y, ax=axes, legend=name == "t_fit", **look)
         axes.set(xscale="log", title=MILESTONES[name])
+        axes.set_label("; ".join(f"{cell}: median {or_none(medians(runs)[name])}" for cell, runs in cells.items()))
     return figure

@@ -38,11 +38,11 @@ def learning_curves(axes: Axes, runs: Sequence[Run], metric: str, color: str) ->
     for split, dash in (("train", "-"), ("test", "--")):
         for run in runs:
             thin = {"lw": 0.5, "alpha": 0.6} if len(runs) > 1 else {}
-            curve(axes, run, f"{split}_{metric}", color=color, ls=dash, **thin)
+            curve(axes, run, f"{split}_{metric}", color=color, ls=dash, label=f"_{split}", **thin)
         if len(runs) > 1:
             steps = sorted(set.intersection(*(set(run.metrics["step"]) for run in runs)) - {0})
             values = [run.metrics[f"{split}_{metric}"][np.isin(run.metrics["step"], steps)] for run in runs]
-            axes.plot(steps, np.median(values, axis=0), color=color, ls=dash)
+            axes.plot(steps, np.median(values, axis=0), color=color, ls=dash, label=f"_{split}")
 
 
 def finish_grid(figure: Figure, panels: np.ndarray, colors: dict[str, str]) -> None:

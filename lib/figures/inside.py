@@ -29,6 +29,10 @@ def tables(data: DataConfig) -> Figure:
         cells = np.empty((data.p - 1, data.p - 1))
         cells[shown[:, 0], shown[:, 1]] = shown[:, 2]
         heatmap(axes, cells, cmap="twilight", xticklabels=False, yticklabels=False)
+        neighbours = np.roll(cells, 1, (0, 1))  # one down, one across
+        axes.set_label(
+            f"{(cells == neighbours).mean():.0%} of the cells have the colour of the next one on the diagonal"
+        )
     left.set(xlabel=f"b = 1 … {data.p - 1}", ylabel="a", title="colour: c")
     right.set(xlabel=f"log b = 0 … {data.p - 2}", ylabel="log a", title="colour: log c")
     return figure
@@ -65,7 +69,9 @@ def circle(axes: Axes, embedding: np.ndarray, k: int, largest: np.ndarray) -> No
     n, limit = len(embedding), 1.1 * abs(plane(largest, k)).max()
     axes.scatter(*plane(embedding, k), c=np.arange(n) * k % n, cmap="twilight", s=6)
     axes.set(aspect="equal", xticks=[0], yticks=[0], xticklabels=[], yticklabels=[])
-    axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    distances = np.hypot(*plane(embedding, k))
+    told = f"{n} dots, whose distances from the centre vary by {distances.std() / distances.mean():.0%}"
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), label=told)
 
 
 def plane(embedding: np.ndarray, k: int) -> np.ndarray:
@@ -136,7 +142,10 @@ def phases(networks: Mapping[str, tuple[Progress, Mapping[str, int | None]]]) ->
         steps = list(progress)
         for name, (color, dash) in LOSSES.items():
             above.plot(steps, [row[name] for row in progress.values()], dash, color=color, label=name)
-        below.plot(steps, [row["gini"] for row in progress.values()], color=BLUE)
+        gini = [row["gini"] for row in progress.values()]
+        below.plot(steps, gini, color=BLUE)
+        told = (f"{name} at {step:,}" for name, step in marks.items() if step is not None)
+        below.set_label("; ".join([f"{gini[0]:.2f} to {gini[-1]:.2f}", *told]))
         for axes in (above, below):
             log_steps(axes)
             for (name, step), side, height in zip(marks.items(), ("left", "right"), (0.7, 0.3), strict=True):
@@ -173,6 +182,9 @@ def seeds_frequencies(spectra: Mapping[int, np.ndarray]) -> Figure:
     heatmap(axes, shares, cmap="Blues", square=False, yticklabels=list(spectra), cbar=True, cbar_kws=bar)
     tens = np.arange(10, len(shares[0]) + 1, 10)
     axes.set(xticks=tens - 0.5, xticklabels=tens, xlabel="frequency k", ylabel="seed")
+    top = {seed: int(np.argmax(row)) for seed, row in spectra.items()}
+    told = (f"seed {seed}: {k + 1} ({spectra[seed][k]:.0%})" for seed, k in top.items())
+    axes.set_label(f"strongest frequency, and its share, of {', '.join(told)}")
     return figure
 
 

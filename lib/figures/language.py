@@ -51,7 +51,7 @@ def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl"
 
 def dotted_floor(axes: Axes, run: Run, split: str) -> None:
     """The unigram model's perplexity, which a network that does not read context cannot beat."""
-    axes.axhline(comparison.floor(run, split), color=GREY, ls=":", lw=1)
+    axes.axhline(comparison.floor(run, split), color=GREY, ls=":", lw=1, label="_unigram")
 
 
 def grid(columns: Mapping[str, Cells], along: str) -> Figure:
@@ -72,12 +72,15 @@ def grid(columns: Mapping[str, Cells], along: str) -> Figure:
 
 def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> None:
     """Best validation perplexity against the learning rate, the lowest circled; a run that diverged has no point."""
+    told = []
     for (name, tried), color in zip(cells.items(), COLORS, strict=False):
         ended = {lr: run for lr, run in tried.items() if run.diverged_at is None}
         points = sorted((lr, run.metrics["val_ppl"][comparison.best(run)]) for lr, run in ended.items())
         axes.plot(*zip(*points, strict=True), color=color, marker="o", ms=3, label=name)
-        axes.plot(*min(points, key=lambda point: point[1]), color=color, marker="o", ms=8, mfc="none")
-    axes.set(xscale="log", xlabel="learning rate", title=title)
+        lr, lowest = min(points, key=lambda point: point[1])
+        axes.plot(lr, lowest, color=color, marker="o", ms=8, mfc="none")
+        told.append(f"{name}: lowest {lowest:,.0f} at {lr:g}, {points[0][1]:,.0f} at {points[0][0]:g}")
+    axes.set(xscale="log", xlabel="learning rate", title=title, label="; ".join(told))
     axes.xaxis.set_major_formatter("{x:g}")
     perplexity_axis(axes, "val")
     dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
@@ -109,6 +112,12 @@ def budget_bars(axes: Axes, budgets: Mapping[str, Mapping[str, int]]) -> None:
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.1)
+    largest = {name: max(parts, key=budget.get) for name, budget in budgets.items()}
+    told = (
+        f"{name}: {peak:.1f} GB at once, the largest part {largest[name]}"
+        for name, peak in zip(budgets, peaks, strict=True)
+    )
+    axes.set_label("; ".join(told))
 
 
 def train_and_val(axes: Axes, run: Run) -> None:

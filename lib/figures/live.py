@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
-from IPython.display import DisplayHandle, Image, display
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
 from lib.config import RunConfig
 from lib.figures.curves import lesson
-from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark, png
+from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark
 from lib.objective import Row, steps_to_fit, steps_to_grok
 from lib.runs.run import Run
 
@@ -24,15 +24,12 @@ class LiveCurve:
     def __init__(self, config: RunConfig, metric: str = "acc") -> None:
         self.config, self.metric = config, metric
         self.rows: list[Row] = []
-        self.handle = display(self.picture(), display_id=True)
+        self.handle = display(growing(self.rows, self.metric), display_id=True)
 
     def __call__(self, row: Row) -> None:
         self.rows.append(row)
         if len(self.rows) % 5 == 0 or row["step"] == self.config.train.max_steps:
-            self.handle.update(self.picture())
-
-    def picture(self) -> Image:
-        return Image(png(growing(self.rows, self.metric)))
+            self.handle.update(growing(self.rows, self.metric))
 
 
 def growing(rows: Sequence[Row], metric: str) -> Figure:

@@ -50,6 +50,7 @@ def answer_picture(model: Network, tokenizer: Tokenizer, config: RunConfig, a: i
     elsewhere = "" if str(true) in numbers else f"  ({true}: {probabilities[true]:.1g})"
     title = f"{a}{data.sign}{b} = {numbers[0]}{elsewhere}"
     bars.set(xlim=(0, 1.6), xticks=[0, 0.5, 1], xlabel="probability", title=title)
+    bars.set_label(", ".join(f"{number}: {words}" for number, words in zip(numbers, told, strict=True)))
     names = [tokenizer.decode([token]) for token in prompt]
     for layer, (axes, weights) in enumerate(zip(heads, attention, strict=True), 1):
         heatmap(axes, weights[0].numpy(), annot=True, fmt=".2f", xticklabels=names, square=False, **ATTENTION)
@@ -85,6 +86,7 @@ def spelled(prompt: str, tokens: Sequence[tuple[str, float]]) -> Figure:
     axes.set_xticks(range(len(tokens)), shown, rotation=90 if max(map(len, shown)) > 3 else 0, parse_math=False)
     axes.set_title(f"after {prompt!r}" if prompt else "from the beginning", parse_math=False)
     axes.set(ylim=(0, 1.05), ylabel="probability")
+    axes.set_label(", ".join(f"{token} {p:.0%}" for token, (_, p) in zip(shown, tokens, strict=True)))
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.grid(axis="x", visible=False)
     return figure

@@ -1,5 +1,6 @@
 """The look of every figure: colours, axes, labels beside lines, and SVG of the same bytes from the same data."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib_inline.config import InlineBackend
 
+from lib.figures.words import forms, picture, words
 from lib.support.files import ROOT, write_atomically
 
 FIGURES = ROOT / "figures"
@@ -19,7 +23,10 @@ COLORS = (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)
 
 
 def style() -> None:
-    """Set seaborn's theme: the same look in every notebook, and the same bytes from the same data."""
+    """Set seaborn's theme: the same look in every notebook, and the same bytes from the same data.
+
+    In a notebook, every figure is shown with its words from now on.
+    """
     look = {
         "font.size": 7.5,  # figures are made in the size that they have in the report
         "figure.constrained_layout.use": True,
@@ -38,10 +45,13 @@ def style() -> None:
         "svg.hashsalt": "a small transformer groks",
     }
     sns.set_theme(None, "ticks", COLORS, font="DejaVu Sans", rc=look)  # seaborn's own font is Arial where there is one
+    if shell := get_ipython():
+        InlineBackend.instance(parent=shell).figure_formats = set()  # whose picture would be without words
+        shell.display_formatter.mimebundle_formatter.for_type(Figure, forms)
 
 
 def save(figure: Figure, name: str) -> Path:
-    """Write figures/<name>.svg; the same figure gives the same bytes."""
+    """Write figures/<name>.svg, its words in it as its title; the same figure gives the same bytes."""
     FIGURES.mkdir(exist_ok=True)
     path = FIGURES / f"{name}.svg"
     figure.draw_without_rendering()  # makes the layout, whose last bits depend on what was drawn before
@@ -49,17 +59,17 @@ def save(figure: Figure, name: str) -> Path:
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position(original=True).bounds, 6))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", dpi=400, metadata={"Date": None})
+    figure.savefig(buffer, format="svg", dpi=400, metadata={"Date": None, "Title": words(figure)})
     write_atomically(path, buffer.getvalue())
     return path
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as a picture for a widget; pyplot forgets it."""
+def framed(figure: Figure) -> str:
+    """A figure as HTML for a widget, of the size that it is made in; pyplot forgets it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     plt.close(figure)
-    return buffer.getvalue()
+    return picture(base64.b64encode(buffer.getvalue()).decode(), words(figure))
 
 
 def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: Any) -> None:

@@ -23,7 +23,7 @@ from lib.analysis import equations
 from lib.config import RunConfig
 from lib.figures import stills
 from lib.figures.live import growing
-from lib.figures.style import RED, png
+from lib.figures.style import RED, framed
 from lib.runs import named
 from lib.runs.pool import work
 from lib.runs.run import Run
@@ -39,11 +39,11 @@ class Panel(widgets.VBox):
 
     def __init__(self, controls: Sequence[widgets.Widget]) -> None:
         self.message = widgets.HTML()
-        self.picture = widgets.Image(format="png", layout={"align_self": "flex-start", "max_width": "100%"})
+        self.picture = widgets.HTML(layout={"align_self": "flex-start", "max_width": "100%"})
         super().__init__([*controls, self.message, self.picture])
 
-    def show(self, text: str, picture: bytes | None = None) -> None:
-        """text: HTML. Without a picture the space for it closes."""
+    def show(self, text: str, picture: str | None = None) -> None:
+        """Both HTML; an Image would have no words for the picture. Without a picture the space for it closes."""
         self.message.value = text
         self.picture.layout.display = "none" if picture is None else None
         self.picture.layout.visibility = "visible"
@@ -137,7 +137,7 @@ class Sampler(Panel):
             probabilities = answer_probabilities(model, tokenizer, config.data, a, b)
             told = equations.describe_answer(config, a, b, probabilities).partition("(then")[0]
             figure = stills.answer_picture(model, tokenizer, config, a, b)
-            self.show(f"<code>{html.escape(told)}</code>", png(figure))
+            self.show(f"<code>{html.escape(told)}</code>", framed(figure))
             self.following = True  # a typed equation shows in the fields too
             self.a.value, self.b.value = a, b
             self.following = False
@@ -164,7 +164,7 @@ class Scrubber(Panel):
         self.play = widgets.Play(min=0, max=last, interval=1000)
         self.slider = widgets.IntSlider(min=0, max=last, description="moment", readout=False, layout={"width": "420px"})
         widgets.jslink((self.play, "value"), (self.slider, "value"))
-        self.drawn = lru_cache(maxsize=None)(lambda step: png(stills.moment(run, step)))
+        self.drawn = lru_cache(maxsize=None)(lambda step: framed(stills.moment(run, step)))
         super().__init__([widgets.HBox([self.play, self.slider])])
         self.slider.observe(lambda _: self.attempt(self.move), "value")
         self.attempt(self.move)
@@ -240,4 +240,4 @@ class LiveTraining(Panel):
         self.button.disabled = ended
 
     def redraw(self, text: str) -> None:
-        self.show(html.escape(text), png(growing(read_metrics(self.folder), self.metric)))
+        self.show(html.escape(text), framed(growing(read_metrics(self.folder), self.metric)))

@@ -15,7 +15,9 @@ from lib.experiments.catalogue import STORED
 from lib.support.errors import UserError
 
 RESULTS = results()
+GROKKING = ROOT / "figures" / "grokking.svg"
 MARKS = ("<!-- results -->\n", "<!-- end of results -->\n")
+PICTURE = ("<!-- picture -->\n", "<!-- end of picture -->\n")
 
 
 def test_costs_are_those_of_the_stored_runs() -> None:
@@ -48,18 +50,23 @@ def test_the_readmes_table_is_what_the_results_give() -> None:
     assert table.partition(MARKS[1])[0] == readme.results_table(RESULTS) + "\n"
 
 
-def test_the_table_is_put_between_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_picture_has_the_words_of_the_figure() -> None:
+    assert f"![{readme.words_of(GROKKING)}](figures/grokking.svg)\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_table_and_picture_are_put_between_their_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "README", tmp_path / "README.md")
     path = tmp_path / "README.md"
-    path.write_text(f"above\n{MARKS[0]}an old table\n{MARKS[1]}below\n", encoding="utf-8")
+    above = f"above\n{PICTURE[0]}![{readme.words_of(GROKKING)}](figures/grokking.svg)\n{PICTURE[1]}"
+    path.write_text(f"above\n{PICTURE[0]}{PICTURE[1]}{MARKS[0]}an old table\n{MARKS[1]}below\n", encoding="utf-8")
     for _ in range(2):  # the second time it stays
         readme.fill_readme()
         assert path.read_text(encoding="utf-8") == (
-            f"above\n{MARKS[0]}{readme.results_table(RESULTS)}\n{MARKS[1]}below\n"
+            f"{above}{MARKS[0]}{readme.results_table(RESULTS)}\n{MARKS[1]}below\n"
         )
-    for lost in MARKS:
-        path.write_text("".join(mark for mark in MARKS if mark != lost), encoding="utf-8")
-        with pytest.raises(UserError, match=r"README\.md: has lost a mark, <!-- results --> or"):
+    for lost, name in zip((*PICTURE, *MARKS), ("picture", "picture", "results", "results"), strict=True):
+        path.write_text("".join(mark for mark in (*PICTURE, *MARKS) if mark != lost), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"README\.md: has lost a mark, <!-- {name} --> or"):
             readme.fill_readme()
 
 

@@ -1,7 +1,6 @@
 """The widgets in a real browser: Voila serves notebook 04 as a page, and Chromium, without a window, clicks on it."""
 
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -10,12 +9,10 @@ from collections.abc import Iterator
 
 import nbformat
 import pytest
-from conftest import copy_of_project
+from conftest import CHROMIUM, SWITCHES, copy_of_project
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"),
     pytest.mark.slow(30),
@@ -71,7 +68,7 @@ def page(address: str) -> Iterator:
 
 def test_ask_scrub_and_train(page) -> None:
     """One test, because the page takes a while to come."""
-    picture = "img.widget-image"
+    picture = ".widget-html img"
 
     def panel(control):  # the innermost box with this control: a widget of ours
         return page.locator(".widget-vbox", has=control).last
