@@ -1,6 +1,5 @@
 """Pictures of an ablation: cells of runs that differ by seed, one cell beside the other."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -86,10 +85,11 @@ def with_two_layers(cells: Cells, two: Cells | None) -> Cells:
     return {**cells, **{f"{label}, 2 layers": runs for label, runs in (two or {}).items()}}
 
 
-def show(cells: Cells, name: str, two: Cells | None = None) -> Markdown:
-    """Draw a factor, keep the figure as figures/ablation_<name>.svg, and return its table, for a notebook's cell."""
+def show(cells: Cells, name: str, two: Cells | None = None, saved_as: str = "") -> Markdown:
+    """Draw a factor, `saved_as` a figure of the report or not, and return its table, for a notebook's cell."""
     figure = factor(cells, name, two)
-    save(figure, "ablation_" + re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_"))
+    if saved_as:
+        save(figure, saved_as)
     display(figure)
     plt.close(figure)  # else the notebook shows it twice
     return outcome_table(with_two_layers(cells, two), name)
