@@ -25,20 +25,20 @@ from lib.runs.stored import run_all
 from lib.support.errors import one_line_errors
 from lib.support.files import ROOT, write_json
 from lib.support.processes import interrupt
-from lib.training.folder import METRICS, WEIGHTS, read_metrics
+from lib.training.folder import ANSWERS, METRICS, WEIGHTS, read_metrics
 
 NAME = "chaos"
 KINDS = ("script", "python", "slurmstepd", "requeue", "cancel", "notice")
 TINY = RunConfig(
     data=DataConfig(p=13),
-    model=ModelConfig(n_layers=2, n_heads=2, d_model=16, d_ff=32, context_length=8, dropout=0.1),
+    model=ModelConfig(n_layers=1, n_heads=2, d_model=16, d_ff=32, context_length=8, dropout=0.1),
     optim=OptimConfig(lr=1e-2),
-    train=TrainConfig(batch_size=16, max_steps=600, eval_every=20, eval_growth=1, keep_answers=True),
+    train=TrainConfig(batch_size=16, max_steps=300, eval_every=10, eval_growth=1, keep_answers=True),
 )
 
 
 def runs(n: int) -> list[RunConfig]:
-    return [TINY.override({"seed": seed, "train.max_steps": 600 + 20 * (seed % 7)}) for seed in range(n)]
+    return [TINY.override({"seed": seed, "train.max_steps": 300 + 10 * (seed % 7)}) for seed in range(n)]
 
 
 def call(root: Path, n: int, workers: int) -> None:
@@ -127,11 +127,12 @@ def read(pid: int, name: str) -> bytes:
 
 
 def differing(root: Path, other: Path, n: int) -> list[str]:
-    """The runs that are not equal in their metrics, but for seconds, and in their weights."""
+    """The runs that are not equal in their metrics, but for seconds, in their weights, and in their answers."""
 
     def what(folder: Path) -> Any:
         rows = [row | {"time_s": None} for row in read_metrics(folder)]
-        return rows, len((folder / METRICS).read_text().splitlines()), (folder / WEIGHTS).read_bytes()
+        files = [(folder / name).read_bytes() for name in (WEIGHTS, ANSWERS)]
+        return rows, len((folder / METRICS).read_text().splitlines()), files
 
     names = [config.id for config in runs(n)]
     return [name for name in names if what(root / NAME / name) != what(other / NAME / name)]
@@ -139,18 +140,19 @@ def differing(root: Path, other: Path, n: int) -> list[str]:
 
 def chaos(folder: Path, n: int, workers: int, kills: int, seed: int) -> dict[str, Any]:
     """Train n runs under fire and in peace. What was done, and how many differ, which should be none."""
-    begun = time.monotonic()
     with slurm(folder / "slurm"):
-        under_fire = Chaos(folder / "fire", folder, n, workers, kills, seed)
+        begun, under_fire = time.monotonic(), Chaos(folder / "fire", folder, n, workers, kills, seed)
         under_fire.run()
         seconds = time.monotonic() - begun
     left = started(folder / "slurm")
+    begun = time.monotonic()
     run_all(NAME, runs(n), root=folder / "peace", workers=2)
+    times = {"seconds": round(seconds, 1), "seconds_in_peace": round(time.monotonic() - begun, 1)}
     differ = differing(folder / "fire", folder / "peace", n)
     resumed = sum("resumed at" in path.read_text() for path in (folder / "fire").glob("*/*/train.log"))
     hits = {"hits": sum(under_fire.done.values())} | {kind: under_fire.done[kind] for kind in KINDS}
     told = {"runs": n, **hits, "calls": under_fire.calls, "resumed": resumed}
-    return told | {"differ": len(differ), "processes_left": len(left), "seconds": round(seconds)}
+    return told | {"differ": len(differ), "processes_left": len(left)} | times
 
 
 @one_line_errors

@@ -80,8 +80,8 @@ def slurm(folder: Path, cpus: int = 64, kill_wait: int = 5) -> Iterator[None]:
             with open(folder / f"{argv[0]}.out", "wb") as out:
                 daemons.append(subprocess.Popen([found(argv[0]) or "", *argv[1:]], stdout=out, stderr=out))
             if argv[0] == "munged":
-                until(lambda: (folder / "munge.socket").exists(), 10)
-        until(lambda: "idle" in said("sinfo", "--noheader", "--format=%T"), 30)
+                until(lambda: (folder / "munge.socket").exists(), 60)
+        until(lambda: "idle" in said("sinfo", "--noheader", "--format=%T"), 120)
         yield
     finally:
         end(folder, daemons)
