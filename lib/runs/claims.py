@@ -111,7 +111,7 @@ def owner_of(folder: Path) -> Owner | None:
     """Who claims a run folder; None if nobody does."""
     try:
         return Owner(**json.loads((folder / CLAIM / OWNER).read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
@@ -123,11 +123,10 @@ def held_by(folder: Path) -> Owner | None:
 
 def check_free(folder: Path) -> None:
     """Raises UserError if a worker elsewhere has claimed the run; removes the claim of one that is lost."""
-    owner = owner_of(folder)
-    if owner is not None:
-        if not owner.is_lost(folder):
-            job = owner.job
-            raise UserError(f"{folder}: job {job} of Slurm is training this run; wait for it, or: scancel {job}")
+    if owner := held_by(folder):
+        job = owner.job
+        raise UserError(f"{folder}: job {job} of Slurm is training this run; wait for it, or: scancel {job}")
+    if owner := owner_of(folder):
         end(folder, owner)
 
 

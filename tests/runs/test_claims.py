@@ -133,6 +133,7 @@ def test_the_loop_gives_heartbeats_and_ends_when_the_claim_is_lost(
     assert len(beats) == 5 and min(beats) > time.time() - 60 and not (folder / "summary.json").exists()
 
 
+@pytest.mark.slow(4)
 def test_a_worker_declared_dead_that_still_writes_harms_nothing(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
