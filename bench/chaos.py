@@ -37,21 +37,22 @@ TINY = RunConfig(
 )
 
 
-def runs(n: int) -> list[RunConfig]:
-    return [TINY.override({"seed": seed, "train.max_steps": 300 + 10 * (seed % 7)}) for seed in range(n)]
+def runs(n: int, steps: int) -> list[RunConfig]:
+    return [TINY.override({"seed": seed, "train.max_steps": steps + 10 * (seed % 7)}) for seed in range(n)]
 
 
-def call(root: Path, n: int, workers: int) -> None:
+def call(root: Path, n: int, steps: int, workers: int) -> None:
     """What a user calls, again and again."""
     cluster.POLL_S, cluster.START_S = 1, 60
-    run_all(NAME, runs(n), root=root, workers=workers, cluster="slurm", slurm={"mem": "1G", "time": "60"})
+    run_all(NAME, runs(n, steps), root=root, workers=workers, cluster="slurm", slurm={"mem": "1G", "time": "60"})
 
 
 class Chaos:
     """A sweep under fire; `done` counts what was done to it, and `calls` how often it was called."""
 
-    def __init__(self, root: Path, folder: Path, n: int, workers: int, kills: int, seed: int) -> None:
-        self.root, self.folder, self.n, self.workers, self.kills = root, folder, n, workers, kills
+    def __init__(self, folder: Path, kills: int, seed: int, command: list[str]) -> None:
+        self.root, self.folder, self.kills = folder / "fire", folder, kills
+        self.argv = [sys.executable, "-m", "bench.chaos", "--call", str(self.root), *command]
         self.chance, self.done, self.calls = random.Random(seed), Counter(), 0  # type: random.Random, Counter[str], int
         self.plan = [KINDS[i % len(KINDS)] for i in range(kills)]
         self.chance.shuffle(self.plan)
@@ -63,10 +64,8 @@ class Chaos:
         last = time.monotonic()
         while command is None or command.poll() != 0:
             if command is None or command.poll() is not None:
-                argv = [sys.executable, "-m", "bench.chaos", "--call", str(self.root)]
-                argv += ["--runs", str(self.n), "--workers", str(self.workers)]
                 with open(self.folder / "command.log", "ab") as log:
-                    command = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
+                    command = subprocess.Popen(self.argv, cwd=ROOT, stdout=log, stderr=log)
                 self.calls += 1
             time.sleep(0.2)
             for name, job in (claims.queue("--states=pending") or {}).items():
@@ -126,29 +125,30 @@ def read(pid: int, name: str) -> bytes:
     return b""
 
 
-def differing(root: Path, other: Path, n: int) -> list[str]:
-    """The runs that are not equal in their metrics, but for seconds, in their weights, and in their answers."""
+def differing(root: Path, other: Path) -> list[str]:
+    """The runs of `other` that differ in their metrics, but for seconds, in their weights, or in their answers."""
 
     def what(folder: Path) -> Any:
         rows = [row | {"time_s": None} for row in read_metrics(folder)]
         files = [(folder / name).read_bytes() for name in (WEIGHTS, ANSWERS)]
         return rows, len((folder / METRICS).read_text().splitlines()), files
 
-    names = [config.id for config in runs(n)]
+    names = [folder.name for folder in (other / NAME).iterdir()]
     return [name for name in names if what(root / NAME / name) != what(other / NAME / name)]
 
 
-def chaos(folder: Path, n: int, workers: int, kills: int, seed: int) -> dict[str, Any]:
+def chaos(folder: Path, n: int, steps: int, workers: int, kills: int, seed: int) -> dict[str, Any]:
     """Train n runs under fire and in peace. What was done, and how many differ, which should be none."""
     with slurm(folder / "slurm"):
-        begun, under_fire = time.monotonic(), Chaos(folder / "fire", folder, n, workers, kills, seed)
+        command = [f"--runs={n}", f"--steps={steps}", f"--workers={workers}"]
+        begun, under_fire = time.monotonic(), Chaos(folder, kills, seed, command)
         under_fire.run()
         seconds = time.monotonic() - begun
     left = started(folder / "slurm")
     begun = time.monotonic()
-    run_all(NAME, runs(n), root=folder / "peace", workers=2)
+    run_all(NAME, runs(n, steps), root=folder / "peace", workers=2)
     times = {"seconds": round(seconds, 1), "seconds_in_peace": round(time.monotonic() - begun, 1)}
-    differ = differing(folder / "fire", folder / "peace", n)
+    differ = differing(folder / "fire", folder / "peace")
     resumed = sum("resumed at" in path.read_text() for path in (folder / "fire").glob("*/*/train.log"))
     hits = {"hits": sum(under_fire.done.values())} | {kind: under_fire.done[kind] for kind in KINDS}
     told = {"runs": n, **hits, "calls": under_fire.calls, "resumed": resumed}
@@ -159,6 +159,7 @@ def chaos(folder: Path, n: int, workers: int, kills: int, seed: int) -> dict[str
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300, help="of a run, at least")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
@@ -166,14 +167,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--call", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.call:
-        call(args.call, args.runs, args.workers)
+        call(args.call, args.runs, args.steps, args.workers)
         return 0
     if why := lacking():
         print(why, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, interrupt)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    told = chaos(folder, args.runs, args.workers, args.kills, args.seed)
+    told = chaos(folder, args.runs, args.steps, args.workers, args.kills, args.seed)
     write_json(args.out, told)
     print(json.dumps(told))
     if told["differ"] or told["processes_left"]:
