@@ -158,7 +158,7 @@ def test_a_worker_declared_dead_that_still_writes_harms_nothing(
         rename(path, to)
 
     monkeypatch.setattr(files.os, "replace", replace)
-    for moment in range(1, 1000, 2):
+    for moment in range(1, 1000, 4):
         cut[0], after = 0, []
         sweep = Sweep.of({f"x{moment}": [config]}, tmp_path)
         [folder] = sweep.runs
