@@ -151,7 +151,7 @@ def chaos(folder: Path, n: int, steps: int, workers: int, kills: int, seed: int)
     differ = differing(folder / "fire", folder / "peace")
     resumed = sum("resumed at" in path.read_text() for path in (folder / "fire").glob("*/*/train.log"))
     hits = {"hits": sum(under_fire.done.values())} | {kind: under_fire.done[kind] for kind in KINDS}
-    told = {"runs": n, **hits, "calls": under_fire.calls, "resumed": resumed}
+    told = {"runs": n, "steps": steps, **hits, "calls": under_fire.calls, "resumed": resumed}
     return told | {"differ": len(differ), "processes_left": len(left)} | times
 
 
@@ -159,7 +159,7 @@ def chaos(folder: Path, n: int, steps: int, workers: int, kills: int, seed: int)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=300, help="of a run, at least")
+    parser.add_argument("--steps", type=int, default=600, help="of a run, at least")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
     told = chaos(folder, args.runs, args.steps, args.workers, args.kills, args.seed)
     write_json(args.out, told)
     print(json.dumps(told))
-    if told["differ"] or told["processes_left"]:
+    if told["differ"] or told["processes_left"] or told["hits"] < args.kills:  # longer runs meet more of them
         print(f"see {folder}", file=sys.stderr)
         return 1
     shutil.rmtree(folder)
