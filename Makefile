@@ -6,6 +6,7 @@
 #   make test       lint, and all tests: some nine minutes on two cores
 #   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types
+#   make chaos      200 tiny runs on a Slurm of their own, under 100 kills (root, slurm-wlm, munge)
 #   make bench      timings                  make clean   remove .venv, pages and caches
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +40,9 @@ bench: .venv/installed
 	$(BIN)/python -m bench.generate
 	$(BIN)/python -m bench.language
 
+chaos: .venv/installed-dev
+	$(BIN)/python -m bench.chaos
+
 .venv/installed: requirements.txt constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, this is " + sys.version)'
 	$(PYTHON) -m venv .venv
@@ -52,4 +56,4 @@ bench: .venv/installed
 clean:
 	rm -rf .venv html .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $$(find . -name __pycache__ -not -path './.venv/*')
 
-.PHONY: report notebooks html test quick lint bench clean
+.PHONY: report notebooks html test quick lint bench chaos clean

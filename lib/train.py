@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS, HOMEWORK
 from lib.methods import table
+from lib.runs.cluster import ClusterConfig, Sweep
 from lib.runs.run import CHECKPOINTS, Run, find, stored
 from lib.support.errors import Parser, UserError, named_path, one_line_errors, suggestion
 from lib.support.expressions import SIGNS
@@ -32,7 +34,8 @@ def parser() -> Parser:
     result.add_argument("experiment", nargs="?", metavar="NAME", help=names)
     result.add_argument("--list", action="store_true", help="list the experiments and their runs, and stop")
     result.add_argument("--fresh", action="store_true", help="train all of them again")
-    result.add_argument("--workers", type=int, help="runs at a time, one thread each (default: one per processor)")
+    help = "runs at a time, one thread each (default: one per processor; with --cluster slurm 16)"
+    result.add_argument("--workers", type=int, help=help)
     help = "so many runs of equal shapes at a time in one process, their products batched: for a GPU"
     result.add_argument("--stack", type=int, metavar="N", help=help)
     result.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -41,13 +44,20 @@ def parser() -> Parser:
     result.add_argument("--tracker", action="append", default=[], metavar="NAME", help=shown)
     help = "under torchrun: each process keeps only its part of the weights, for a network that does not fit"
     result.add_argument("--shard", action="store_true", help=help)
+    help = "tell in one line how many runs are done, running, waiting and lost (their worker is gone), and stop"
+    result.add_argument("--status", action="store_true", help=help)
+    add_options(result.add_argument_group("cluster"), ClusterConfig.options())
     fields = result.add_argument_group("config fields", "set in every run of the experiment")
     options = RunConfig.options()
     options["optim.methods"] += f". {table.described()}"
+    add_options(fields, options)
+    return result
+
+
+def add_options(group: Any, options: Mapping[str, str]) -> None:
     for name, help in options.items():
         metavar = name.rpartition(".")[2].upper()
-        fields.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help.replace("%", "%%"))
-    return result
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar=metavar, help=help.replace("%", "%%"))
 
 
 def show_experiments(root: Path) -> None:
@@ -81,17 +91,23 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"experiment {name}: " + (f"unknown{hint}" if hint else f"must be one of {', '.join(known)}"))
     if args["workers"] is not None and args["workers"] < 1:
         raise UserError(f"--workers {args['workers']}: must be at least 1")
+    root = args["checkpoints"]
+    plan = {each: changed(each, changes, root) for each in known[name]}
+    where = ClusterConfig().override({key: args[key] for key in ClusterConfig.options() if key in args})
+    if args["status"]:
+        for each, configs in plan.items():
+            print(f"{each}: {Sweep.of({each: configs}, root).status()}")
+        return 0
     # what follows imports torch, for which --help and --list need not wait
     from lib.runs.stored import train_all
     from lib.support.machine import check_device
     from lib.training import distributed
 
-    root = args["checkpoints"]
-    plan = {each: changed(each, changes, root) for each in known[name]}
     options = {name: args[name] for name in ("fresh", "workers", "device", "shard", "stack")}
-    check_device(args["device"])
+    if where.cluster == "local":
+        check_device(args["device"])
     with distributed.group(args["device"]):
-        train_all(plan, **options, root=root, backends=args["tracker"])
+        train_all(plan, **options, root=root, backends=args["tracker"], cluster=where.cluster, slurm=vars(where.slurm))
         done = []
         for each, configs in plan.items():
             runs, varied = [stored(each, config, root) for config in dict.fromkeys(configs)], telling(configs)

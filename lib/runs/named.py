@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lib.config import RunConfig
 from lib.experiments.catalogue import EXPERIMENTS
+from lib.runs import claims
 from lib.runs.archive import archive_of, open_archive
 from lib.support.errors import UserError
 from lib.support.files import ROOT, in_use
@@ -88,7 +89,7 @@ def told_of_run(run: Folder) -> str:
     if not isinstance(run, Path):  # an archive holds what is finished
         raise files.damaged(run / files.SUMMARY, "it is missing")
     last = f"of {config.train.max_steps:,}"
-    if in_use(run):
+    if in_use(run) or claims.held_by(run):
         step = max((int(row["step"]) for row in files.read_metrics(run)), default=0)
         return f"a run that is being trained, at step {step:,} {last} or later; its weights come at the end"
     from lib.training import state

@@ -9,7 +9,8 @@ from typing import Any
 from lib.config import RunConfig
 from lib.experiments.catalogue import WITH_WEIGHTS
 from lib.language.corpora import check_unchanged
-from lib.runs import archive
+from lib.runs import archive, claims
+from lib.runs.cluster import ClusterConfig, Sweep, check_slurm
 from lib.runs.pool import Pool
 from lib.runs.replace import set_aside, settle
 from lib.runs.run import CHECKPOINTS, Run, find, stored
@@ -41,18 +42,26 @@ def train_all(
     backends: Names = (),
     shard: bool = False,
     stack: int | None = None,
+    cluster: str = "local",
+    slurm: Mapping[str, Any] | None = None,
 ) -> None:
     """Train the runs of some experiments, by name, that are not stored yet, or all of them if `fresh`.
 
     Each run has a process of its own with one thread, `workers` at a time (default: one per processor). A run cut off
     earlier resumes from its saved state. In the project's own checkpoints/ a sweep ends up in an archive
     (`keep_light`). `backends`: names of lib/training/backends.py; `shard`: see lib/training/distributed.py; `stack`:
-    how many runs of equal shapes to train together in this process (lib/training/stack.py). Raises UserError before
-    anything begins if a config, a folder or a back end cannot work, and at the end if a run failed.
+    how many runs of equal shapes to train together in this process (lib/training/stack.py); `cluster`: "local", or
+    "slurm" with options such as {"partition": "ckpt"} (lib/runs/cluster.py). Raises UserError before anything begins if
+    a config, a folder or a back end cannot work, and at the end if a run failed.
     """
+    where = ClusterConfig().override({"cluster": cluster} | {f"slurm.{name}": x for name, x in (slurm or {}).items()})
     if stack is not None:
         check_stack(stack, workers, backends, shard)
-    machine.check_device(device)
+    if cluster == "slurm":
+        check_alone("--cluster slurm", {"--fresh": fresh, "--shard": shard, "--stack": stack is not None})
+        check_slurm(workers)
+    else:
+        machine.check_device(device)
     check_backends(backends)
     plan, root = {experiment: list(configs) for experiment, configs in plan.items()}, Path(root)
     first = distributed.rank() == 0
@@ -67,10 +76,13 @@ def train_all(
             run = None if fresh else find(experiment, config, root)
             if run is None:
                 missing[folder] = config
+                if first and cluster == "local":
+                    claims.check_free(folder)
             elif config.data.task == "corpus":
                 check_unchanged(config.data, run.summary.get("sha256", {}), "a stored run was trained on it")
     datasets.check_all(missing.values())
     together = stacks(missing, stack) if stack else []
+    sweep = Sweep.of(plan, root, device, backends) if cluster == "slurm" else None
     folders = {folder.parent for folder in missing}
     for folder in folders:
         try:
@@ -83,14 +95,16 @@ def train_all(
         if first:
             print(f"{', '.join(plan)}: {len(missing)} runs to train, {kept} stored", file=sys.stderr, flush=True)
         try:
-            if stack:
+            if sweep:
+                sweep.train(where.slurm, workers)
+            elif stack:
                 train_stacks(together, fresh, device)
             elif distributed.size() > 1:
                 train_together(missing, fresh, device, backends, shard)
             else:
                 Pool(device, workers or processes.default_workers(device), fresh, backends).run(missing)
         finally:
-            for folder in folders if first else ():
+            for folder in folders if first and not (sweep and sweep.left()) else ():  # workers may write there
                 keep_light(folder, plan[folder.name])
         distributed.barrier()  # until the runs are where they stay
     elif backends and first:
@@ -129,10 +143,14 @@ def check_stack(stack: int, workers: int | None, backends: Names, shard: bool) -
     if stack < 1:
         raise UserError(f"--stack {stack}: must be at least 1")
     beside = {"--workers": workers is not None, "--tracker": bool(backends), "--shard": shard}
-    beside["torchrun"] = distributed.size() > 1
-    for name, asked in beside.items():
+    check_alone(f"--stack {stack}", beside)
+
+
+def check_alone(option: str, beside: Mapping[str, bool]) -> None:
+    """Raises UserError if an option is asked for together with one of those that it cannot be combined with."""
+    for name, asked in {**beside, "torchrun": distributed.size() > 1}.items():
         if asked:
-            raise UserError(f"--stack {stack}: does not work with {name}; leave one of them out")
+            raise UserError(f"{option}: does not work with {name}; leave one of them out")
 
 
 def train_stacks(together: Iterable[Mapping[Path, RunConfig]], fresh: bool, device: str) -> None:

@@ -5,8 +5,10 @@ import json
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,32 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
 
 
+FENCE: ContextVar[tuple[Path, Path] | None] = ContextVar("fence", default=None)
+
+
+@contextmanager
+def fenced(folder: Path, own: Path) -> Iterator[None]:
+    """Meanwhile this process writes each file of `folder` in `own`, in it, and renames it to its place.
+
+    Once `own` is gone, nothing of `folder` can be written or removed.
+    """
+    before = FENCE.set((folder, own))
+    try:
+        yield
+    finally:
+        FENCE.reset(before)
+
+
+def fence_of(path: Path) -> Path | None:
+    """The folder in which a file must be written before it is renamed to its place, if there is one."""
+    folder, own = FENCE.get() or (None, None)
+    return own if folder is not None and path.is_relative_to(folder) else None
+
+
 def temporary_of(path: Path) -> Path:
     """Where this process writes before it renames to `path`. What killed processes of this machine left there goes."""
+    if (own := fence_of(path)) is not None:
+        return own / path.name
     here = f"{path.name}.{platform.node()}"
     for left in path.parent.glob(f"{glob.escape(here)}.[0-9]*.tmp"):
         if not is_alive(int(left.name.split(".")[-2])):
@@ -41,9 +67,18 @@ def temporary_of(path: Path) -> Path:
 
 def append(path: Path, text: str) -> None:
     """Add lines to a text file. Raises UserError if they cannot be written, and leaves the file as it was."""
+    if fence_of(path) is not None:
+        write_atomically(path, (path.read_bytes() if path.exists() else b"") + text.encode())
+        return
     size = path.stat().st_size if path.exists() else 0
     with clear_error(path, partial(os.truncate, path, size)), open(path, "a", encoding="utf-8") as file:
         file.write(text)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        path.unlink() if fence_of(path) is None else os.replace(path, temporary_of(path))
 
 
 @contextmanager
@@ -89,10 +124,14 @@ def sole_use(folder: Path, wait: bool = False) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     with ExitStack() as held:
-        try:
-            held.enter_context(lock(folder, wait))
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is training this run; wait for it, or stop it") from None
+        for pause in (0.1, 0.1, 0.1, 0):
+            try:
+                held.enter_context(lock(folder, wait))
+                break
+            except BlockingIOError:
+                time.sleep(pause)  # `in_use` of another process holds it for a moment
+        else:
+            raise UserError(f"{folder}: another process is training this run; wait for it, or stop it")
         yield
 
 

@@ -9,7 +9,7 @@ from lib.config import RunConfig
 from lib.objective import Row
 from lib.support import machine, processes
 from lib.support.errors import UserError
-from lib.support.files import append, write_atomically, write_json
+from lib.support.files import append, remove, write_atomically, write_json
 from lib.training import folder as files
 from lib.training.backends import Backends, Names
 
@@ -31,7 +31,7 @@ class ExperimentTracker:
             raise UserError(f"{folder}: holds a run of another config; choose another folder")
         try:
             write_json(stored, config.to_dict())
-            (folder / files.SUMMARY).unlink(missing_ok=True)  # a run in training is not finished
+            remove(folder / files.SUMMARY)  # a run in training is not finished
             if not (folder / files.ENVIRONMENT).exists():
                 write_json(folder / files.ENVIRONMENT, machine.environment(device))
         except OSError as error:
@@ -90,4 +90,4 @@ class ExperimentTracker:
         write_json(self.folder / files.SUMMARY, summary)
         self.backends.finish(summary)
         if not keep_state:
-            (self.folder / files.STATE).unlink(missing_ok=True)
+            remove(self.folder / files.STATE)

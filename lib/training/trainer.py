@@ -42,6 +42,11 @@ def ignore(row: Row) -> None:
     """Show nothing."""
 
 
+def never() -> bool:
+    """Nobody asks the run to stop, but by a signal."""
+    return False
+
+
 class Trainer:
     """One run: its loop and its tracker, resumed from the folder's state.pt if there is one."""
 
@@ -71,12 +76,15 @@ class Trainer:
         self.loop.clock = self.tracker.clock
         self.spaced_steps = spaced_steps(config.train)
         self.show: Show = ignore
-        self.stopped: Callable[[], bool] = lambda: False
+        self.asked = self.stopped = never
         self.load_state()
 
-    def run(self, show: Show = ignore) -> None:
-        """Train to the end; `show` sees each row of metrics. Raises Interrupted when asked to stop before."""
-        self.show = show
+    def run(self, show: Show = ignore, asked: Callable[[], bool] = never) -> None:
+        """Train to the end; `show` sees each row of metrics. Raises Interrupted when asked to stop before.
+
+        `asked` is called between two steps: it may do what must be done now and then, and tells whether to stop.
+        """
+        self.show, self.asked = show, asked
         if isinstance(self.loop, distributed.SharedLoop):
             self.tracker.note(self.loop.described)
         with processes.stop_signal() as self.stopped, self.tracker.backends.opened(self.tracker.rows):
@@ -99,8 +107,8 @@ class Trainer:
         self.show(row)
 
     def on_step(self) -> None:
-        """Stop between two steps if a signal has asked to; otherwise a no-op."""
-        if self.loop.step < self.loop.last_step and self.agreed(self.stopped()):
+        """Stop between two steps if asked to; otherwise a no-op."""
+        if self.loop.step < self.loop.last_step and self.agreed(self.stopped() or self.asked()):
             self.loop.check_losses()
             self.tracker.clock.stop()
             self.save_state()
@@ -214,8 +222,9 @@ def train(
     show: Show = ignore,
     backends: Names = (),
     shard: bool = False,
+    asked: Callable[[], bool] = never,
 ) -> None:
-    """Train `config` into the run folder `folder`, or resume the run in it; `show` sees each row of metrics.
+    """Train `config` into the run folder `folder`, or resume the run in it; `show` and `asked`: see `Trainer.run`.
 
     A CPU run takes one thread: the number of threads changes the last bits of a result, and so does the kind of
     processor, so that the same config trains to other numbers elsewhere. The caller's thread count and
@@ -231,7 +240,7 @@ def train(
         raise UserError("train.precision = 'float16': must be float32 or bfloat16 for an LSTM on a CPU")
     data = datasets.load_data(config)
     with prepared(config, device), distributed.place(folder) as place:
-        Trainer(config, data, place, device, () if distributed.rank() else backends, shard).run(show)
+        Trainer(config, data, place, device, () if distributed.rank() else backends, shard).run(show, asked)
 
 
 @contextmanager

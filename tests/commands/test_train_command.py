@@ -111,6 +111,9 @@ def test_a_reader_may_leave_early() -> None:
         (["grokking", "--model.context_length", 3], ["model.context_length = 3", "at least 4"]),
         (["grokking", "--device", "tpu"], ["device = 'tpu'", "cpu or cuda"]),
         (["grokking", "--workers", 0], ["--workers 0", "at least 1"]),
+        (["memorize", "--cluster", "slrm"], ["cluster = 'slrm'", "one of local, slurm; did you mean slurm?"]),
+        (["memorize", "--cluster", "slurm", "--slurm.time", "4h"], ["slurm.time = '4h'", "must be minutes"]),
+        (["memorize", "--cluster", "slurm", "--fresh"], ["--cluster slurm: does not work with --fresh"]),
         (["memorize", "--checkpoints", "/dev/null/here"], ["/dev/null/here", "cannot be written"]),
         pytest.param(
             ["grokking", "--device", "cuda"],
