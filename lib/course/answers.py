@@ -43,6 +43,7 @@ def shown(*values: Any, widest: int = 100) -> str:
     told.maxother, told.maxstring, told.fillvalue = 40, 40, "…"
     text, plain = "", [rounded(one) for one in values]
     for told.maxlist in (20, 4, 0):
+        told.maxtuple = told.maxlist
         text = ", ".join(map(told.repr, plain))
         if len(text) <= widest:
             break
@@ -50,11 +51,11 @@ def shown(*values: Any, widest: int = 100) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """A number to three digits; of lists, arrays and tensors all their numbers, as lists."""
+    """A number to three digits; of lists and tuples all their numbers, as of arrays and tensors, which become lists."""
     if isinstance(value, torch.Tensor | np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [rounded(one) for one in value]
+        return tuple(map(rounded, value)) if isinstance(value, tuple) else [rounded(one) for one in value]
     return type(value)(f"{value:.3g}") if type(value) in (float, complex) else value
 
 

@@ -120,6 +120,7 @@ def stops(steps: list[int], accuracy: list[float]) -> int:
             " (line 3 of your function)",
         ),
         ("06.3", lambda table: 1 / 0, "by_difference([[1, 2], [4, 3]]) stops with ZeroDivisionError"),
+        ("01.3", lambda pairs: 1 / 0, "floor([('a', 'b'), ('a', 'c')]) stops with ZeroDivisionError"),
         ("02.3", lambda p, seed: 1 / 0, "train_pairs(31, 1) stops with ZeroDivisionError"),
     ],
 )

@@ -26,6 +26,7 @@ def test_a_notebook_has_the_tasks_of_its_source_unanswered(path: Path) -> None:
     told = f"{path.name} holds answers, or its tasks have changed; to make it anew (answers in it are lost):"
     told += f" git restore notebooks/{path.name}; python -m lib.notebooks --edition student notebooks"
     assert editions.edition(notebooks.read(path), path.stem[:2], "student") == committed, told
+    assert editions.answered(path, path.stem[:2]) is None
     asked = [cell for cell in tasks_of(committed) if cell.cell_type == "code" and editions.STUB in cell.source]
     said = [[(out.name, out.text) for out in cell.outputs] for cell in asked]
     assert said == [[("stdout", f"{one.name}: not answered yet\n")] for one in of_notebook(path.stem[:2])]
