@@ -151,7 +151,7 @@ def main() -> int:
         from lib.course import editions  # with torch, for which nothing else here waits
 
         kind, folder = args.edition
-        print(*editions.write({path: read(path) for path in paths}, kind, Path(folder)), sep="\n")
+        print(*editions.write({path: read(path) for path in paths}, kind, folder), sep="\n")
         return 0
     # silences a warning of the kernel's debugger, and what PyTorch's profiler says
     os.environ |= {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "KINETO_LOG_LEVEL": "9"}

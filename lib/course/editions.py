@@ -10,18 +10,20 @@ from typing import Any
 import nbformat
 
 from lib.course.task import of_notebook
-from lib.support.errors import UserError, check_package
-from lib.support.files import write_atomically
+from lib.support.errors import UserError, check_package, first_line
+from lib.support.files import ROOT, write_atomically
 
 EDITIONS = ("student", "teacher")
 HEADING = "## Your turn"
 TEXT = (
     HEADING
     + "\n\nPut your answer where it says `mine = ...` and run the cell: `check` says whether it is right, or what"
-    ' is wrong. If you are stuck, `solution("{first}")` shows a solution.'
+    ' is wrong. If you are stuck, `solution("{first}")` shows a solution. These cells need only the first code cell of'
+    " the notebook and the next one."
 )
 IMPORTS = "import numpy as np\nimport torch\n\nfrom lib.course import check, solution"
 STUB = "mine = ...  # your answer"
+UNANSWERED = re.compile(rf'(def .*\n    """.*"""\n    )?{re.escape(STUB)}\n(    return mine\n\n\n)?check\(.*\)')
 
 
 def task_cells(number: str) -> list[nbformat.NotebookNode]:
@@ -65,12 +67,47 @@ def edition(notebook: nbformat.NotebookNode, number: str, kind: str) -> nbformat
     return notebook
 
 
-def write(notebooks: dict[Path, nbformat.NotebookNode], kind: str, folder: Path) -> list[Path]:
-    """Write an edition of some notebooks, by path, into a folder; returns the files."""
+def checked_folder(kind: str, folder: str) -> Path:
+    """A folder for an edition. Raises UserError where its notebooks would not work, or do harm."""
     if kind not in EDITIONS:
-        raise UserError(f"--edition {kind}: must be {' or '.join(EDITIONS)}")
-    texts = {folder / path.name: nbformat.writes(edition(n, path.name[:2], kind)) for path, n in notebooks.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+        order = "; first the edition, then the folder" if folder in EDITIONS else ""
+        raise UserError(f"--edition {kind}: must be {' or '.join(EDITIONS)}{order}")
+    path = Path(folder).resolve()
+    if path.parent != ROOT.resolve() or folder.startswith("~"):
+        raise UserError(f"{folder or repr(folder)}: must be a folder directly in the project, such as mine")
+    if path.exists() and not (path.is_dir() and (any(path.glob("*.ipynb")) or not any(path.iterdir()))):
+        raise UserError(f"{folder}: holds something else; must be a new folder, or one of notebooks")
+    if kind == "teacher" and path.name == "notebooks":
+        raise UserError(f"{folder}: holds the student's edition; write the teacher's into another, such as teaching")
+    return path
+
+
+def answered(path: Path, number: str) -> str | None:
+    """The name of the first task to which a notebook holds an answer that is not the solution."""
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except Exception as error:
+        raise UserError(f"{path.parent.name}/{path.name}: not a whole notebook ({first_line(error)})") from None
+    solutions = [cell.source for cell in task_cells(number)]
+    for cell in cells:
+        asked = re.search(rf'^check\("({number}\.\d)"', cell.source, re.MULTILINE)
+        if asked and cell.source not in solutions and not UNANSWERED.fullmatch(cell.source):
+            return asked[1]
+    return None
+
+
+def write(notebooks: dict[Path, nbformat.NotebookNode], kind: str, folder: str) -> list[Path]:
+    """Write an edition of some notebooks, by path, into a folder; returns the files.
+
+    Raises UserError, and writes nothing, if an answer would be lost.
+    """
+    target = checked_folder(kind, folder)
+    for old in (target / path.name for path in notebooks):
+        if old.exists() and (name := answered(old, old.name[:2])):
+            lost = f"{target.name}/{old.name}: holds an answer to {name}, which would be lost"
+            raise UserError(f"{lost}; write into another folder")
+    texts = {target / path.name: nbformat.writes(edition(n, path.name[:2], kind)) for path, n in notebooks.items()}
+    target.mkdir(exist_ok=True)
     for path, text in texts.items():
         write_atomically(path, text + "\n")
-    return list(texts)
+    return [path.relative_to(ROOT.resolve()) for path in texts]

@@ -17,7 +17,7 @@ from lib.data import IGNORE
 01.1 · What is the loss? Predict, then check
 
 A network gives the whole sentence, all 24 tokens of it, a probability of one half. What is its loss, in nats per
-token?
+token? Three digits suffice, or a formula.
 
 ### BEGIN SOLUTION
 mine = np.log(2) / 24  # the whole has the probability e^(-loss × tokens)
@@ -28,6 +28,7 @@ def loss_of_a_half(mine: Any, random: np.random.RandomState) -> None:
         "that is the loss of the whole sentence; asked is the mean over its tokens": math.log(2),
         "a loss is minus a logarithm, and so never below 0": -math.log(2) / 24,
         "that is in bits; nats have the natural logarithm": 1 / 24,
+        "nats have the natural logarithm, not that to base 10": math.log10(2) / 24,
     }
     near(mine, math.log(2) / 24, known, "with this loss, what is e^(-loss × 24)?", 0.01)
 
@@ -53,6 +54,7 @@ def masked_loss(mine: Any, random: np.random.RandomState) -> None:
         logits = 2 * normal(random, n, V)
         targets = torch.from_numpy(random.randint(0, V, n))
         targets[torch.from_numpy(random.permutation(n)[: n // 3])] = IGNORE
+        targets[0] = 0
         counts = targets != IGNORE
         each = -logits.log_softmax(-1)[counts, targets[counts]]
         raw, true = logits[counts, targets[counts]], each.mean().item()
@@ -62,6 +64,9 @@ def masked_loss(mine: Any, random: np.random.RandomState) -> None:
             "divide by how many targets count, not by how many there are": each.sum().item() / n,
             "a loss is minus the logarithm: the sign is wrong": -true,
             "that is in bits; nats have the natural logarithm": true / math.log(2),
+            "nats have the natural logarithm, not that to base 10": true / math.log(10),
+            "a target of 0 counts; only -100 does not": each[targets[counts] > 0].mean().item(),
+            "first the logarithms, then the mean": -(-each).exp().mean().log().item(),
             "the softmax goes over the V logits of each token": across.mean().item(),
             "the logits are not yet logarithms of probabilities": -raw.mean().item(),
         }
@@ -71,10 +76,9 @@ def masked_loss(mine: Any, random: np.random.RandomState) -> None:
 @task('''
 01.3 · The floor of a loss
 
-With a context of one character, no network can know more of the next character than what the last one tells. `pairs`
-holds (last, next) for each place of a text, such as `("n", "e")`. What is the lowest mean loss, in nats per pair,
-that any network can have on these pairs? For example, `floor([("a", "b"), ("a", "c")])` is `np.log(2)`. (`Counter` of
-`collections` counts things.)
+A network sees one character and predicts the next. `pairs` holds (last, next) for each place of a text, such as
+`("n", "e")`. What is the lowest mean loss, in nats per pair, that any such network can reach? For example,
+`floor([("a", "b"), ("a", "c")])` is `np.log(2)`. To count things, import `Counter` from `collections`.
 
 def floor(pairs):
     """One number; 0 where each character has only one next character."""
@@ -97,10 +101,14 @@ def floor(mine: Any, random: np.random.RandomState) -> None:
         pairs = list(pairwise(text))
         both, last, following = (entropy(some) for some in (pairs, [a for a, _ in pairs], [b for _, b in pairs]))
         true = both - last
+        after = {a: [y for x, y in pairs if x == a] for a, _ in pairs}
         known = {
             "the last character is known: its own uncertainty does not count": both,
             "the last character tells something of the next one: use it": following,
             "that is in bits; nats have the natural logarithm": true / math.log(2),
+            "nats have the natural logarithm, not that to base 10": true / math.log(10),
+            "a character that comes often counts more than a rare one": np.mean([entropy(y) for y in after.values()]),
+            "the next characters are not equally likely": np.mean([math.log(len(set(after[a]))) for a, _ in pairs]),
             "that is the sum over all pairs; asked is the mean": true * len(pairs),
             "a loss is minus the logarithm: the sign is wrong": -true,
         }

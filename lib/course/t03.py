@@ -17,10 +17,9 @@ from lib.optim import Optimizer
 @task('''
 03.1 · What need not be computed twice
 
-`tokens` (B, T) holds a batch of equations. What a causal network computes at a place depends on the tokens up to there,
-and on nothing else. So 12/5= and 12/7= share what is computed at 12 and at 12/, and nothing after that. How many
-different beginnings, of 1 to T tokens, are there to compute? For example, `n_states(torch.tensor([[1, 9, 5], [1, 9,
-7]]))` is `4`.
+Two equations that begin alike share what a causal network computes there: 12/5= and 12/7= share 12 and 12/, and
+nothing after that. `tokens` (B, T) holds a batch of equations. Count the different beginnings, of 1 to T tokens, in
+the batch. For example, `n_states(torch.tensor([[1, 9, 5], [1, 9, 7], [2, 9, 5]]))` is `7`.
 
 def n_states(tokens):
     """One whole number: B × T if no two equations share a beginning."""
@@ -60,7 +59,7 @@ def accuracy(predicted, targets):
     return mine
 ''')
 def accuracy(mine: Any, random: np.random.RandomState) -> None:
-    for B, T in ((8, 4), (20, 5), (15, 3)):
+    for B, T in ((40, 4), (20, 5), (15, 3)):
         targets = torch.from_numpy(random.randint(0, 5, (B, T)))
         wrong = torch.from_numpy(random.rand(B, T) < 0.2)
         given = (targets + wrong) % 5
@@ -69,11 +68,15 @@ def accuracy(mine: Any, random: np.random.RandomState) -> None:
         right = (given == targets)[~unscored]
         rows = torch.stack([(given == targets)[b][~unscored[b]].all() for b in range(B)]).double()
         true, whole = rows.mean().item(), (given == targets).all(1).double()
+        scored = (given == targets).double() / (~unscored).sum(1, keepdim=True)
+        some = (scored.sum(1), (scored.sum(1) > 0).double(), (given == targets)[:, -1].double())
         known = {
             "that is the share of right tokens; asked is that of right rows": right.double().mean().item(),
             "a target of -100 is not scored: it cannot make a row wrong": whole.mean().item(),
             "that is the share of the wrong rows": 1 - true,
             "a share is the number of right rows by the number of all rows": true * B,
+            "a share is from 0 to 1": true * 100,
+            "a row is right only if all of its scored tokens are": [rows.mean().item() for rows in some],
         }
         near(mine(given, targets), true, known, f"tried with {B} rows of {T} tokens")
 

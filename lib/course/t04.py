@@ -12,8 +12,9 @@ from lib.objective import steps_to_grok
 @task("""
 04.1 · The clock of weight decay. Predict, then check
 
-In each step AdamW first multiplies a weight by 1 - learning rate × weight decay. A weight of 1 is no longer needed:
-its gradient is 0. What is left of it after 1,000 steps with learning rate 0.001 and weight decay 1?
+In each step AdamW first multiplies a weight by 1 - learning rate × weight decay. A weight has the value 1. Its
+gradient is 0 from now on. What is left of it after 1,000 steps with learning rate 0.001 and weight decay 1? Three
+digits suffice, or a formula.
 
 ### BEGIN SOLUTION
 mine = (1 - 0.001 * 1) ** 1000  # nearly 1 / e
@@ -24,6 +25,7 @@ def decayed(mine: Any, random: np.random.RandomState) -> None:
     known = {
         "each step takes a share of what is left, not of what there was at first": 0.0,
         "that is what one step leaves": 0.999,
+        "decay acts also where the gradient is 0": 1.0,
         "that is what has gone": 1 - left,
         "weight decay of AdamW acts on the weight itself, not on its square": left**2,
     }
@@ -34,7 +36,7 @@ def decayed(mine: Any, random: np.random.RandomState) -> None:
 04.2 · Divide modulo a prime
 
 a / b modulo p is the number c from 0 to p - 1 for which c · b leaves the same remainder as a when divided by p. b is
-not 0. For example, `divide(1, 2, 7)` is `4`.
+not 0. For example, `divide(3, 2, 7)` is `5`.
 
 def divide(a, b, p):
     """One whole number from 0 to p - 1."""
@@ -47,8 +49,9 @@ def divide(mine: Any, random: np.random.RandomState) -> None:
     for p in (5, 7, 97, 113):
         for a, b in zip([0, 1, p - 1, *random.randint(0, p, 8)], [2, p - 1, 3, *random.randint(1, p, 8)], strict=True):
             a, b = int(a), int(b)
-            c = number(mine(a, b, p), "whole")
-            told = f"{a}/{b} modulo {p}: your c is {c}"
+            c = number(mine(a, b, p))
+            told = f"{a}/{b} modulo {p}: your c is {c:.4g}"
+            require(c == int(c), f"{told}, and must be whole; / is ordinary division in Python")
             require(0 <= c < p, f"{told}, not from 0 to {p - 1}")
             require(c * b % p == a, f"{told}, but {c}·{b} leaves the remainder {c * b % p}, not {a}")
 

@@ -36,12 +36,16 @@ def step(mine: Any, random: np.random.RandomState) -> None:
             given = mine(w, g, m, v, t, lr, decay)
             adamw([w], [g], [m], [v], [], [torch.tensor(t - 1.0)], lr=lr, weight_decay=decay, **betas)
             require(isinstance(given, tuple | list) and len(given) == 3, "must be three tensors: w, m and v")
-            w_got, m_got, v_got = (array(x, (4, 3)) for x in given)
             told = f" (t = {t}, lr {lr}, decay {decay})"
-            require(close(m_got, m), f"m is wrong: it is kept undivided, from 0.9 of the old one{told}")
-            require(np.allclose(v_got, v, 1e-4, 0), f"v is wrong: it is kept undivided, from g squared{told}")
-            where = "m and v are right, and w is wrong" + ", which is right without decay" * bool(decay)
-            require(close(w_got, w), f"{where}{told}")
+            by_decay = "is right without decay, wrong with it: decay acts on w alone, not on the gradient"
+            of_m, of_v = (
+                f"is wrong: it is kept undivided, from {what}" for what in ("0.9 of the old one", "g squared")
+            )
+            require(close(array(given[1], (4, 3)), m), f"m {by_decay if decay else of_m}{told}")
+            require(np.allclose(array(given[2], (4, 3)), v, 1e-4, 0), f"v {by_decay if decay else of_v}{told}")
+            where = "w is wrong: look at the divisions, the root and the sign"
+            where = f"w is right with decay 0, and wrong with decay {decay:g}" if decay else where
+            require(close(array(given[0], (4, 3)), w), f"m and v are right; {where}{told}")
 
 
 @task('''
@@ -81,8 +85,9 @@ def median(mine: Any, random: np.random.RandomState) -> None:
 @task("""
 05.3 · Thirty-five tests. Predict, then check
 
-Suppose that none of 35 changes has any effect. Each is tested against the baseline, independently, and each test errs
-with a probability of 5 %. How likely is it that at least one of the 35 looks like a success?
+Suppose that none of 35 changes has any effect. Each is tested against the baseline, independently, and looks like a
+success, by chance alone, with a probability of 5 %. How likely is it that at least one of the 35 does? Three digits
+suffice, or a formula.
 
 ### BEGIN SOLUTION
 mine = 1 - 0.95**35  # 1 less the chance that all 35 tests are right: hence Holm's correction

@@ -45,7 +45,7 @@ def perplexity(mine: Any, random: np.random.RandomState) -> None:
 07.2 · What is wrong with a mean of perplexities? Predict, then check
 
 Two batches of equal size have losses of 3 and 5 nats per token. Someone reports the mean of the two batches'
-perplexities. How many times as large as the perplexity of the whole is this number?
+perplexities. How many times as large as the perplexity of the whole is this number? Three digits suffice, or a formula.
 
 ### BEGIN SOLUTION
 mine = (np.exp(3) + np.exp(5)) / 2 / np.exp((3 + 5) / 2)  # the large loss weighs more
@@ -59,6 +59,7 @@ def too_large(mine: Any, random: np.random.RandomState) -> None:
         "that is the perplexity of the whole; asked is how many times as large the mean is": math.exp(4),
         "the other way round: the mean divided by the perplexity of the whole": math.exp(4) / mean,
         "that is the difference of the two; asked is their ratio": mean - math.exp(4),
+        "asked is how many times as large, not by how much larger": np.array([1, 100]) * (mean / math.exp(4) - 1),
     }
     near(mine, mean / math.exp(4), known, "the perplexity of the whole is e to the power of the mean loss", 0.01)
 

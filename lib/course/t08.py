@@ -77,8 +77,8 @@ def probabilities(mine: Any, random: np.random.RandomState) -> None:
 @task("""
 08.3 · A feed-forward layer with a gate. Predict, then check
 
-The network's feed-forward layer is SwiGLU without biases: down(silu(gate(x)) · up(x)). How many parameters has it at
-a width of 128 and d_ff = 512?
+The network's feed-forward layer is SwiGLU without biases: down(silu(gate(x)) · up(x)). How many parameters does it
+have at a width of 128 and d_ff = 512?
 
 ### BEGIN SOLUTION
 mine = 3 * 128 * 512  # gate and up lead from 128 to 512, down leads back

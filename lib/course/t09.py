@@ -48,7 +48,7 @@ def clip(mine: Any, random: np.random.RandomState) -> None:
 09.2 · The memory that is always there. Predict, then check
 
 GPT-2 XL has 1.558 billion parameters. How many GB (10⁹ bytes) do its weights, their gradients and AdamW's two moments
-take in float32, before there is any activation?
+take in float32, before there is any activation? Three digits suffice, or a formula.
 
 ### BEGIN SOLUTION
 mine = 1.558 * 4 * (1 + 1 + 2)  # 4 bytes each; weight, gradient and two moments
@@ -60,7 +60,7 @@ def always_there(mine: Any, random: np.random.RandomState) -> None:
         "that is the weights alone": one,
         "AdamW keeps two moments of each weight": 3 * one,
         "float32 has 32 bits, which are 4 bytes": 32 * one,
-        "that is with 2 bytes for each number; float32 has more": 2 * one,
+        "that is 8 bytes for each parameter: either a kind of number is missing, or float32 has more bytes": 2 * one,
         "asked are GB, that is 10⁹ bytes": 4 * one * 1e9,
     }
     near(mine, 4 * one, known, "how many numbers are kept for each parameter, and how many bytes has each?", 0.01)

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 
-from lib.course.answers import Unanswered, Wrong, guarded, require
+from lib.course.answers import Unanswered, Unexplained, Wrong, array, close, guarded, require, shown
 
 Judge = Callable[[Any, np.random.RandomState], None]  # an answer and a source of inputs; raises Wrong
 MARK = "### "  # begins the lines BEGIN SOLUTION and END SOLUTION, by which nbgrader tells a solution
@@ -40,6 +41,43 @@ class Task:
     def solution(self) -> str:
         return "\n".join(line for line in self.code.splitlines() if not line.strip().startswith(MARK))
 
+    @property
+    def examples(self) -> list[tuple[str, str]]:
+        """Calls and their results, where the text says: `median([300, None, 500])` is `500`."""
+        return re.findall(rf"`({self.function}\([^`]*)`(?:, [^`]*,)? is `([^`]*)`", self.text)
+
+    def on_examples(self, answer: Callable[..., Any]) -> str:
+        """The first example of the text for which an answer is wrong, and what it gives; nothing if none is.
+
+        Results of a kind that is not asked are passed over. Raises Wrong or Unanswered if the answer gives none.
+        """
+        for call, result in self.examples:
+            wanted = np.asarray(eval(result, {"np": np}))
+            try:
+                got = eval(call, {"np": np, "torch": torch, str(self.function): answer})
+            except (Wrong, Unanswered):
+                raise
+            except Exception:  # it has no such element
+                return ""
+            try:
+                read = array(got, wanted.shape, "bool" if wanted.dtype.kind == "b" else "complex")
+            except Wrong:
+                return ""
+            if not close(read, wanted):
+                return f"{call} is {result}; yours is {shown(got, widest=60)}"
+        return ""
+
+    def judge_function(self, answer: Callable[..., Any], random: np.random.RandomState) -> None:
+        """Raises Wrong for a function that is wrong, with an example from the text if that is wrong, too."""
+        told = self.on_examples(answer)
+        try:
+            self.judge(answer, random)
+        except Unexplained as wrong:
+            raise Wrong(told or f"right in the example, but {wrong}") from None
+        except Wrong as wrong:
+            raise Wrong(f"{wrong}; {told}" if told else str(wrong)) from None
+        require(not told, told)
+
     def verdict(self, mine: Any) -> str:
         """What `check` says. Inputs are drawn at random, the same each time."""
         random = np.random.RandomState(int(self.name.replace(".", "")))
@@ -48,15 +86,16 @@ class Task:
                 raise Unanswered
             if self.function:
                 require(callable(mine), f"hand in the function itself, {self.function}, not what it returns")
+                self.judge_function(guarded(mine, self.function), random)
             else:
                 require(not callable(mine), "hand in a number, not a function")
-            self.judge(guarded(mine) if self.function else mine, random)
+                self.judge(mine, random)
         except Unanswered:
             return "not answered yet"
         except Wrong as wrong:
             return " ".join(str(wrong).split())
         except Exception as error:  # an answer of a kind that nobody thought of
-            return f"your answer is a {type(mine).__name__} that cannot be checked ({type(error).__name__})"
+            return f"your answer, of type {type(mine).__name__}, cannot be checked ({type(error).__name__})"
         return "right"
 
 

@@ -1,6 +1,7 @@
 """What students may hand in: for each task, by name, right answers and wrong ones.
 
 A function's first right answer is the one that the wrong ones are made of: `old => new`, each one plausible mistake.
+After `??` stands what must be said of it.
 """
 
 RIGHT: dict[str, list[str]] = {}
@@ -20,8 +21,8 @@ def function(name: str, first: str, second: str, wrong: str) -> None:
 number(
     "01.1",
     "np.log(2) / 24; 0.0289; torch.tensor(0.5).log() / -24",
-    "np.log(2); 0.5; 0.5 / 24; -np.log(2) / 24; 1 / 24; np.log(2) / 25; np.log(2) * 24;"
-    " np.exp(-0.5); 2 ** (-1 / 24); 1 / np.log(24)",
+    "np.log(2) ?? asked is the mean; 0.5; 0.5 / 24; -np.log(2) / 24; 1 / 24; np.log(2) / 25; np.log(2) * 24;"
+    " np.exp(-0.5); 2 ** (-1 / 24); 1 / np.log(24); np.log10(2) / 24 ?? not that to base 10",
 )
 function(
     "01.2",
@@ -40,9 +41,12 @@ def loss(logits, targets):
 """,
     """
 total / n => total
-total / n => total / len(targets)
+total / n => total / len(targets) ?? np.log(5); yours is 0.805
 total / n => -total / n
-total / n => total / n / np.log(2)
+total / n => total / n / np.log(2) ?? that is in bits
+total / n => total / n / np.log(10) ?? not that to base 10
+target != -100 => target > 0 ?? a target of 0 counts; only -100 does not
+return total / n => return -logits.softmax(-1)[targets != -100, targets[targets != -100]].mean().log() ?? first the log
 np.log(sum => np.log2(sum
 np.log(sum(np.exp(x) for x in row)) => np.log(np.mean(np.exp(row)))
 np.log(sum(np.exp(x) for x in row)) => max(row)
@@ -84,7 +88,9 @@ nll / len(pairs) => nll / (len(pairs) + 1)
 nll / len(pairs) => nll / len(nexts)
 nll / len(pairs) => np.exp(nll / len(pairs))
 for a, b in pairs:\\n        nll => for a, b in set(pairs):\\n        nll
-nexts[a].count(b) / len(nexts[a]) => 1 / len(set(nexts[a]))
+nexts[a].count(b) / len(nexts[a]) => 1 / len(set(nexts[a])) ?? the next characters are not equally likely
+nll / len(pairs) => np.mean([-np.mean([np.log(y.count(b) / len(y)) for b in y]) for y in nexts.values()]) ?? comes often
+nll / len(pairs) => nll / len(pairs) / np.log(10) ?? not that to base 10
 nexts[a].count(b) / len(nexts[a]) => nexts[a].count(b) / len(pairs)
 nexts[a].count(b) / len(nexts[a]) => sum(c == b for _, c in pairs) / len(pairs)
 nexts[a].count(b) / len(nexts[a]) => max(nexts[a].count(c) for c in nexts[a]) / len(nexts[a])
@@ -124,7 +130,7 @@ and j < n => and i < n and j < n
 and => or
 mask[b, i, j] => mask[b, j, i]
 return mask => return ~mask
-return mask => return mask.float()
+return mask => return mask.float() ?? your answer holds float32
 return mask => return mask[0]
 return mask => return mask[:, None]
 """,
@@ -152,7 +158,7 @@ def train_pairs(p, seed):
     """
 = train[b, a] =>
 for b in range(a + 1) => for b in range(p // 2)
-for b in range(a + 1) => for b in range(a)
+for b in range(a + 1) => for b in range(a) ?? each pair must have the same chance, (a, a) too
 default_rng(seed) => default_rng()
 default_rng(seed) => default_rng(0)
 random.random() < 0.5 => random.random() < 0.9
@@ -185,7 +191,7 @@ def n_states(tokens):
     return count(tokens.tolist())
 """,
     """
-tokens[:, : t + 1] => tokens[:, t : t + 1]
+tokens[:, : t + 1] => tokens[:, t : t + 1] ?? is 7; yours is 5
 tokens[:, : t + 1] => tokens[:, t:]
 tokens[:, : t + 1] => tokens[:, : t + 1].sum(1, keepdim=True)
 tokens[:, : t + 1] => tokens[:, : t + 1].sort(1).values
@@ -216,16 +222,17 @@ def accuracy(predicted, targets):
 """,
     """
  if y != -100 =>
-all(x == y => any(x == y
+all(x == y => any(x == y ?? a row is right only if all of its scored tokens are
 x == y => x != y
 right / len(targets) => right
 right / len(targets) => right / targets.numel()
 right / len(targets) => 1 - right / len(targets)
-right / len(targets) => 100 * right / len(targets)
+right / len(targets) => 100 * right / len(targets) ?? a share is from 0 to 1
 if y != -100 => if x != -100
-x == y for x, y in zip(row, target) => x == y for x, y in list(zip(row, target))[-1:]
+x == y for x, y in zip(row, target) => x == y for x, y in list(zip(row, target))[-1:] ?? a row is right only if all
 x == y for x, y in zip(row, target) => x == y for x, y in list(zip(row, target))[:-1]
 right += all( => right += sum(
+right += all( => right += (lambda some: np.mean(list(some)))( ?? a row is right only if all of its scored tokens are
 return right / len(targets) => return ((predicted == targets) & (targets != -100)).sum() / (targets != -100).sum()
 right / len(targets) => right > len(targets) / 2
 """,
@@ -267,7 +274,8 @@ return peak * (step + 1) / warmup => return (step + 1) / warmup
 number(
     "04.1",
     "0.999**1000; np.exp(-1); torch.tensor(0.3677)",
-    "0; 0.999; 1; 1 - 0.999**1000; 0.5; -1; 0.1353; 0.001; np.e; 0.999 * 1000; np.exp(-0.001)",
+    "0; 0.999 ?? one step leaves; 1 ?? decay acts also where the gradient is 0; 1 - 0.999**1000; 0.5; -1; 0.1353;"
+    " 0.001; np.e; 0.999 * 1000; np.exp(-0.001)",
 )
 function(
     "04.2",
@@ -280,11 +288,12 @@ def divide(a, b, p):
 def divide(a, b, p):
     for c in range(p):
         if (c * b - a) % p == 0:
-            return c
+            return float(c)
 """,
     """
 a * inverse % p => a // b
-a * inverse % p => a / b
+a * inverse % p => a / b ?? / is ordinary division
+a * inverse % p => a / b % p ?? divide(3, 2, 7) is 5; yours is 1.5
 a * inverse % p => (a // b) % p
 a * inverse % p => a * b % p
 a * inverse % p => a * inverse
@@ -326,7 +335,7 @@ steps[i - 2] => steps[i - 3]
 steps[i - 2] => i - 2
 else 0 => else row
 else 0 => else 1
-return -1 => return None
+return -1 => return None ?? t_grok([5, 16, 45, 57], [0.1, 0.999, 0.999, 0.2]) returns None
 return -1 => return steps[-1]
 return -1 => return 0
 """,
@@ -355,16 +364,17 @@ def step(w, g, m, v, t, lr, decay):
 m * 0.9 + g * 0.1 => m * 0.1 + g * 0.9
 m * 0.9 + g * 0.1 => m * 0.9 + g
 v * 0.98 => v * 0.999
-g * g * 0.02 => g * 0.02
+g * g * 0.02 => g * 0.02 ?? v is wrong
 g * g * 0.02 => g.abs() * 0.02
-(v / (1 - 0.98**t)).sqrt() => v.sqrt()
+(v / (1 - 0.98**t)).sqrt() => v.sqrt() ?? look at the divisions, the root and the sign
 (m / (1 - 0.9**t)) => m
 .sqrt() + => +
  + 1e-8 =>
-(1 - lr * decay) - => (1 - decay) -
+(1 - lr * decay) - => (1 - decay) - ?? w is right with decay 0, and wrong with decay 1
 (1 - lr * decay) - => 1 -
 (1 - lr * decay) - lr * => (1 - lr * decay) + lr *
-m = m * 0.9 + g * 0.1 => m = m * 0.9 + (g + decay * w) * 0.1
+m = m * 0.9 + g * 0.1 => m = m * 0.9 + (g + decay * w) * 0.1 ?? decay acts on w alone, not on the gradient
+v = v * => g = g + decay * w; v = v * ?? v is right without decay
 1 - 0.9**t => 1 - 0.9 ** (t - 1) + (t == 1)
 return w, m, v => return w
 return w, m, v => return w, m / (1 - 0.9**t), v
@@ -438,7 +448,9 @@ return places => return np.angle(places)
 return places => return np.append(0, places)
 """,
 )
-number("06.2", "48; np.int64(48); torch.tensor(48)", "1; 2; 24; 47; 12; 96; 0; 5; 32; 49; 16; 48.5")
+number(
+    "06.2", "48; np.int64(48); torch.tensor(48); 96 / 2", "1; 2; 24; 47; 12; 96; 0; 5; 32; 49; 16; 48.5 ?? holds 48.5"
+)
 function(
     "06.3",
     """
@@ -504,7 +516,8 @@ np.exp(mean) => np.exp(losses)
 number(
     "07.2",
     "np.cosh(1); 1.543; (np.e + 1 / np.e) / 2",
-    "1; 84.25; 54.6; 0.648; 29.65; 2; np.e; 4; 1.1; 148.4 / 20.1; (3 + 5) / 2 / np.sqrt(15)",
+    "1; 84.25; 54.6 ?? that is the perplexity of the whole; 54.3 ?? not by how much larger;"
+    " 0.543 ?? not by how much; 0.648; 29.65; 2; np.e; 4; 1.1; 148.4 / 20.1; (3 + 5) / 2 / np.sqrt(15)",
 )
 function(
     "07.3",
@@ -525,7 +538,7 @@ def n_parameters(d_input, d_hidden, n_layers):
 4 * d_hidden => d_hidden
 4 * d_hidden => 3 * d_hidden
 + 2) => + 1)
-+ d_hidden + 2 => + d_hidden
++ d_hidden + 2 => + d_hidden ?? n_parameters(2, 1, 1) is 20; yours is 12
 4 * d_hidden * (reads + d_hidden + 2) => 4 * d_hidden * (reads + d_hidden) + 2
 if layer == 0 else d_hidden => if layer >= 0 else d_hidden
 d_input if layer == 0 else d_hidden => d_hidden
@@ -638,6 +651,7 @@ for g in gradients]).norm() => for g in gradients]).abs().sum()
 for g in gradients]).norm() => for g in gradients]).abs().max()
 for g in gradients]).norm() => for g in gradients[:1]]).norm()
 return [g * limit / norm for g in gradients] => return torch.cat([g.flatten() for g in gradients]) * limit / norm
+return [g * limit / norm for g in gradients] => for g in gradients: g *= limit / norm ?? returns None
 return [g * limit / norm for g in gradients] => return [0 * g for g in gradients]
 return gradients => return [g * limit / norm for g in gradients]
 """,
@@ -645,7 +659,8 @@ return gradients => return [g * limit / norm for g in gradients]
 number(
     "09.2",
     "16 * 1.558; 24.9; np.float32(24.928)",
-    "6.232; 12.464; 18.7; 1.558; 199.4; 3.116; 24.928e9; 31.16; 0.0249; 49.86; 4 * 1.558 * 1.5",
+    "6.232; 12.464 ?? that is 8 bytes for each parameter; 18.7; 1.558; 199.4; 3.116; 24.928e9; 31.16; 0.0249; 49.86;"
+    " 4 * 1.558 * 1.5",
 )
 number(
     "09.3",
@@ -694,19 +709,19 @@ def errors(given, true, p):
     """
 def errors(given, true, p):
     ways = [given - true - p, given - true, given - true + p]
-    return np.array([min(some, key=abs) for some in zip(*ways)])
+    return np.array([min(some, key=abs) for some in zip(*ways)], float)
 """,
     """
 (given - true) % p => given - true
 (given - true) % p => (true - given) % p
 (given - true) % p => abs(given - true)
-return np.where(off > p // 2, off - p, off) => return off
+return np.where(off > p // 2, off - p, off) => return off ?? 4 for 0 modulo 5 errs by -1, yours is 4
 off - p, off => p - off, off
 off > p // 2 => off >= p // 2
 off > p // 2 => off > p // 2 + 1
 off > p // 2 => off > 0
 off - p, off => off - p + 1, off
-return np.where(off > p // 2, off - p, off) => return np.where(off > p // 2, off - p, off) / p
+return np.where(off > p // 2, off - p, off) => return np.where(off > p // 2, off - p, off) / p ?? must hold whole
 return np.where(off > p // 2, off - p, off) => return np.where(off > p // 2, off - p, off).mean()
 return np.where(off > p // 2, off - p, off) => return given != true
 off - p, off => off, off - p

@@ -8,11 +8,12 @@ import torch
 from handed_in import RIGHT, WRONG
 
 from lib.course import check, solution
+from lib.course.answers import shown
 from lib.course.task import Task, of_notebook
 
 TASKS = [one for number in range(1, 11) for one in of_notebook(f"{number:02}")]
 EACH = pytest.mark.parametrize("one", TASKS, ids=lambda one: one.name)
-IN_VAIN = ("right", "not answered yet", "your function stops with")
+IN_VAIN = re.compile("^right$|^not answered yet|stops with|cannot be checked")
 
 
 def handed_in(one: Task, code: str) -> object:
@@ -53,7 +54,7 @@ def test_examples_are_what_they_are_said_to_be() -> None:
     for one in TASKS:
         names: dict[str, object] = {"np": np, "torch": torch}
         exec(one.solution, names)
-        for example, result in re.findall(rf"`({one.function}\([^`]*)`(?:, [^`]*,)? is\s+`([^`]*)`", one.text):
+        for example, result in one.examples:
             assert np.allclose(eval(example, names), eval(result, names)), example
             n += 1
     assert n == 18
@@ -61,16 +62,12 @@ def test_examples_are_what_they_are_said_to_be() -> None:
 
 @EACH
 def test_wrong_answers_are_rejected_with_a_reason(one: Task) -> None:
-    wrong = [edited(RIGHT[one.name][0], edit) for edit in WRONG[one.name]] if one.function else WRONG[one.name]
-    assert len(set(wrong)) >= 10
-    verdicts = {code: one.verdict(handed_in(one, code)) for code in wrong}
-    said = {
-        code: verdict
-        for code, verdict in verdicts.items()
-        if verdict.startswith(IN_VAIN) or "that cannot be checked" in verdict
-    }
-    assert not said
-    assert all("\n" not in verdict and len(verdict) < 300 for verdict in verdicts.values())
+    assert len(set(WRONG[one.name])) >= 10
+    for mistake in WRONG[one.name]:
+        wrong, _, must_say = mistake.partition(" ?? ")
+        verdict = one.verdict(handed_in(one, edited(RIGHT[one.name][0], wrong) if one.function else wrong))
+        assert not IN_VAIN.search(verdict) and must_say in verdict, (mistake, verdict)
+        assert "\n" not in verdict and len(verdict) < 300, (mistake, verdict)
 
 
 class Odd:
@@ -96,6 +93,45 @@ def test_whatever_is_handed_in_is_told_in_a_line(one: Task) -> None:
     for answer in [*ODD, *functions, print, quits, lambda: 0, lambda *args: 1 / 0, lambda *args: args[0]]:
         verdict = one.verdict(answer)
         assert verdict != "right" and "\n" not in verdict and 10 < len(verdict) < 400, (answer, verdict)
+
+
+def none(*args: object) -> None:
+    """What a function without return gives."""
+
+
+def stops(steps: list[int], accuracy: list[float]) -> int:
+    last = len(steps)
+    return steps[last]
+
+
+@pytest.mark.parametrize(
+    "name, answer, said",
+    [
+        ("01.1", None, "your answer is None"),
+        ("04.2", none, "divide(3, 2, 7) returns None: does every way through it end with return?"),
+        ("05.1", lambda w, g, m, v, *rest: (w, m, ...), "not answered yet"),
+        ("07.3", lambda *sizes: torch.nn.Identity(), "your answer is of type Identity; must be numbers"),
+        ("04.2", lambda a, b, p: torch.tensor(True), "your answer holds bool; must hold numbers"),
+        ("10.2", lambda given, true, p: [1.5] * len(given), "your answer holds 1.5; must hold whole numbers"),
+        (
+            "04.3",
+            stops,
+            "t_grok([0, 10, 20, 30], [0.5, 1.0, 1.0, 0.99]) stops with IndexError: list index out of range"
+            " (line 3 of your function)",
+        ),
+        ("06.3", lambda table: 1 / 0, "by_difference([[1, 2], [4, 3]]) stops with ZeroDivisionError"),
+        ("01.3", lambda pairs: 1 / 0, "floor([('a', 'b'), ('a', 'c')]) stops with ZeroDivisionError"),
+        ("02.3", lambda p, seed: 1 / 0, "train_pairs(31, 1) stops with ZeroDivisionError"),
+    ],
+)
+def test_what_gives_nothing_is_told_with_its_input(name: str, answer: object, said: str) -> None:
+    [one] = [one for one in TASKS if one.name == name]
+    assert one.verdict(answer).startswith(said)
+
+
+def test_long_inputs_are_told_by_their_beginning() -> None:
+    assert shown(np.arange(30.0), 1 / 3, "text") == "[0.0, 1.0, 2.0, 3.0, …], 0.333, 'text'"
+    assert shown(torch.ones(9, 9, 9)) == "[…]"
 
 
 def test_an_answer_may_change_its_arguments() -> None:

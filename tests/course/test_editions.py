@@ -1,5 +1,6 @@
 """The tasks in the notebooks: stubs in the student's edition, which is committed, and solutions in the teacher's."""
 
+import json
 from pathlib import Path
 
 import nbformat
@@ -22,8 +23,10 @@ def tasks_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 @EACH
 def test_a_notebook_has_the_tasks_of_its_source_unanswered(path: Path) -> None:
     committed = notebooks.read(path)
-    command = f"make them anew: python -m lib.notebooks --edition student notebooks, and execute {path.stem}"
-    assert editions.edition(notebooks.read(path), path.stem[:2], "student") == committed, command
+    told = f"{path.name} holds answers, or its tasks have changed; to make it anew (answers in it are lost):"
+    told += f" git restore notebooks/{path.name}; python -m lib.notebooks --edition student notebooks"
+    assert editions.edition(notebooks.read(path), path.stem[:2], "student") == committed, told
+    assert editions.answered(path, path.stem[:2]) is None
     asked = [cell for cell in tasks_of(committed) if cell.cell_type == "code" and editions.STUB in cell.source]
     said = [[(out.name, out.text) for out in cell.outputs] for cell in asked]
     assert said == [[("stdout", f"{one.name}: not answered yet\n")] for one in of_notebook(path.stem[:2])]
@@ -54,6 +57,7 @@ def test_the_teachers_edition_is_right_throughout(path: Path, capsys: pytest.Cap
 def test_the_command_writes_an_edition_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(editions, "ROOT", tmp_path)
     before = {path: path.read_bytes() for path in NOTEBOOKS}
     for kind in ("teacher", "student"):
         monkeypatch.setattr("sys.argv", ["notebooks", "01", "05", "--edition", kind, str(tmp_path / kind)])
@@ -65,10 +69,54 @@ def test_the_command_writes_an_edition_elsewhere(
     for ours, theirs in zip(notebooks.read(NOTEBOOKS[0]).cells, teachers.cells, strict=True):
         assert ours == theirs or "BEGIN SOLUTION" in theirs.source
     assert {path: path.read_bytes() for path in NOTEBOOKS} == before
-    capsys.readouterr()
-    monkeypatch.setattr("sys.argv", ["notebooks", "--edition", "pupil", str(tmp_path)])
+
+
+def test_an_answer_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by stubs nor by solutions; an edition takes the place of another."""
+    monkeypatch.setattr(editions, "ROOT", tmp_path)
+    mine = str(tmp_path / "mine")
+    fifth = next(path for path in NOTEBOOKS if path.name.startswith("05"))
+    for kind in ("student", "teacher", "student"):
+        [written] = editions.write({fifth: notebooks.read(fifth)}, kind, mine)
+    assert str(written) == "mine/05_ablation.ipynb"
+    copy = tmp_path / written
+    for stub in (editions.STUB, "def median(t_grok):\n"):
+        text = copy.read_text()
+        copy.write_text(text.replace(json.dumps(stub)[1:-1], json.dumps(f"{stub}    half = 0.5\n")[1:-1]))
+        kept = copy.read_bytes()
+        for kind in editions.EDITIONS:
+            with pytest.raises(notebooks.UserError, match=r"^mine/05_ablation.ipynb: holds an answer to 05.\d, which"):
+                editions.write({fifth: notebooks.read(fifth)}, kind, mine)
+        assert copy.read_bytes() == kept
+        copy.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "kind, folder, said",
+    [
+        ("pupil", "mine", "--edition pupil: must be student or teacher"),
+        ("01", "teacher", "--edition 01: must be student or teacher; first the edition, then the folder"),
+        ("student", "", "'': must be a folder directly in the project, such as mine"),
+        ("student", ".", ".: must be a folder directly in the project, such as mine"),
+        ("student", "~", "~: must be a folder directly in the project, such as mine"),
+        ("student", "/tmp/mine", "/tmp/mine: must be a folder directly in the project, such as mine"),
+        ("student", "lib/mine", "lib/mine: must be a folder directly in the project, such as mine"),
+        ("student", "lib", "lib: holds something else; must be a new folder, or one of notebooks"),
+        ("student", "README.md", "README.md: holds something else; must be a new folder, or one of notebooks"),
+        (
+            "teacher",
+            "notebooks",
+            "notebooks: holds the student's edition; write the teacher's into another, such as teaching",
+        ),
+    ],
+)
+def test_where_an_edition_would_do_harm_is_told(
+    kind: str, folder: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(notebooks.ROOT)
+    monkeypatch.setattr("sys.argv", ["notebooks", "01", "--edition", kind, folder])
     assert notebooks.main() == 1
-    assert capsys.readouterr().err == "error: --edition pupil: must be student or teacher\n"
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_a_notebook_without_a_place_for_its_tasks_is_told() -> None:
