@@ -23,7 +23,7 @@ html: .venv/installed
 	$(BIN)/python -m lib.pages
 
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup tests
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup tests
 
 quick: .venv/installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m "not slow" tests

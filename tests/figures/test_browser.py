@@ -63,7 +63,9 @@ def page(address: str) -> Iterator:
         page.get_by_role("button", name="ask").wait_for(timeout=240_000)
         yield page
         browser.close()
-    assert not [text for text in complaints if "net::ERR_FAILED" not in text], complaints
+    # nbgrader brings extensions for JupyterLab, which fail in a page of Voila
+    known = ("net::ERR_FAILED", "hared module")
+    assert not [text for text in complaints if not any(name in text for name in known)], complaints
 
 
 def test_ask_scrub_and_train(page) -> None:
