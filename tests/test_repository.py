@@ -68,5 +68,5 @@ def test_the_library_stays_within_its_size() -> None:
     rooms |= {"methods and tournament": 775, "report": 110, "stacked networks": 480}
     rooms |= {"course: the tasks": 1389, "how surely, and where else": 110}
     rooms |= {"words and pages": 345}
-    rooms |= {"sweeps on Slurm": 550}
+    rooms |= {"sweeps on Slurm": 565}
     assert n_lines(*(ROOT / "lib").rglob("*.py")) <= sum(rooms.values())

@@ -4,6 +4,7 @@ The tasks stand between the cell that begins with HEADING and a notebook's last 
 """
 
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +97,25 @@ def answered(path: Path, number: str) -> str | None:
     return None
 
 
+def own_cells(path: Path, notebook: nbformat.NotebookNode) -> bool:
+    """Whether a copy of a notebook has a cell that no edition has."""
+    fresh = [edition(deepcopy(notebook), path.name[:2], kind).cells for kind in EDITIONS]
+    known = {"", *(cell.source for cells in fresh for cell in cells)}
+    return any(cell.source not in known for cell in nbformat.read(path, as_version=4).cells)
+
+
 def write(notebooks: dict[Path, nbformat.NotebookNode], kind: str, folder: str) -> list[Path]:
     """Write an edition of some notebooks, by path, into a folder; returns the files.
 
     Raises UserError, and writes nothing, if an answer would be lost.
     """
     target = checked_folder(kind, folder)
-    for old in (target / path.name for path in notebooks):
+    for old, notebook in ((target / path.name, notebook) for path, notebook in notebooks.items()):
         if old.exists() and (name := answered(old, old.name[:2])):
             lost = f"{target.name}/{old.name}: holds an answer to {name}, which would be lost"
+            raise UserError(f"{lost}; write into another folder")
+        if old.exists() and target.name != "notebooks" and own_cells(old, notebook):
+            lost = f"{target.name}/{old.name}: holds changes of yours, which would be lost"
             raise UserError(f"{lost}; write into another folder")
     texts = {target / path.name: nbformat.writes(edition(n, path.name[:2], kind)) for path, n in notebooks.items()}
     target.mkdir(exist_ok=True)

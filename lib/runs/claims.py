@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,6 +113,8 @@ def owner_of(folder: Path) -> Owner | None:
         return Owner(**json.loads((folder / CLAIM / OWNER).read_text()))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (ValueError, TypeError):
+        raise UserError(f"{folder / CLAIM}: damaged; if no worker trains this run, delete it") from None
 
 
 def held_by(folder: Path) -> Owner | None:
@@ -125,6 +127,9 @@ def check_free(folder: Path) -> None:
     """Raises UserError if a worker elsewhere has claimed the run; removes the claim of one that is lost."""
     if owner := held_by(folder):
         job = owner.job
+        if owner.host != platform.node() and shutil.which("squeue") is None:
+            over = f"if that is over, delete {folder / CLAIM}"
+            raise UserError(f"{folder}: claimed by job {job} of Slurm on {owner.host}; {over}")
         raise UserError(f"{folder}: job {job} of Slurm is training this run; wait for it, or: scancel {job}")
     if owner := owner_of(folder):
         end(folder, owner)
@@ -136,9 +141,10 @@ def end(folder: Path, owner: Owner) -> bool:
     What stays of the claim keeps others, who judged the owner at the same time, from ending the claim that comes next.
     """
     ended = folder / f"{CLAIM}.{owner.token}.ended.tmp"
-    if not moved(folder / CLAIM, ended):
+    if not (folder / CLAIM / owner.token).exists() or not moved(folder / CLAIM, ended):
         return False
-    shutil.rmtree(ended / owner.token)  # a file system of several machines may still know it by its old name
+    with suppress(FileNotFoundError):  # a file system of several machines may still know it by its old name
+        shutil.rmtree(ended / owner.token)
     return True
 
 
@@ -163,8 +169,11 @@ def seconds_since_heartbeat(folder: Path, token: str) -> float:
 
 
 def boot() -> str:
-    """What changes whenever this machine starts."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    """What changes whenever this machine starts; nothing where that is not told, as where there is no Slurm."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def start_of(pid: int) -> int:

@@ -27,7 +27,7 @@ from lib.support import processes
 from lib.support.errors import UserError, check_package, say
 from lib.support.fields import Nested, Section, option
 from lib.support.files import ROOT, in_use, write_atomically
-from lib.training.folder import SUMMARY, divergence, read_json
+from lib.training.folder import SUMMARY, divergence
 
 WORKERS, AT_MOST = 16, 1000  # jobs of an array by default; Slurm's own default has room for 1,001
 NOTICE_S = 120  # how long before its end a job is told of it; Slurm may tell it a minute early
@@ -108,9 +108,13 @@ class Sweep:
         """The runs that are not done or not yet given back, in which a worker may still write."""
         return [folder for folder in self.runs if self.standing(folder) != "done"]
 
-    def workers(self) -> int:
-        """Jobs that wait, have just begun, or hold a claim: Slurm also calls jobs running that died long ago."""
-        jobs = claims.queue(f"--name={self.name}") or {}
+    def workers(self) -> int | None:
+        """Jobs that wait, have just begun, or hold a claim: Slurm also calls jobs running that died long ago.
+
+        None if Slurm does not answer.
+        """
+        if (jobs := claims.queue(f"--name={self.name}")) is None:
+            return None
         holding = {owner.job for folder in self.runs if (owner := claims.held_by(folder)) is not None}
         return sum(name in holding or job.state != "RUNNING" or job.seconds < START_S for name, job in jobs.items())
 
@@ -119,13 +123,16 @@ class Sweep:
         left = self.left()
         self.submit(config, workers)
         self.wait()
-        diverged = {folder.name: divergence(read_json(folder / SUMMARY)) for folder in left}
+        ended = {folder.name: find(folder.parent.name, self.runs[folder], self.root) for folder in left}
+        diverged = {name: divergence(run.summary) for name, run in ended.items() if run is not None}
         if any(diverged.values()):
             raise UserError("; ".join(f"run {name}: {told}" for name, told in diverged.items() if told))
 
     def submit(self, config: SlurmConfig, workers: int | None) -> None:
         """Send as many workers as are needed beside those that there are. Raises UserError if that cannot be."""
-        n = min(WORKERS if workers is None else workers, len(self.left())) - self.workers()
+        if (there := self.workers()) is None:
+            raise UserError("--cluster slurm: Slurm does not answer (squeue); call this command again")
+        n = min(WORKERS if workers is None else workers, len(self.left())) - there
         if n > 0:
             send(self, config, n)
             say(f"{n} workers sent to Slurm; what they print: {self.place}")
@@ -139,9 +146,9 @@ class Sweep:
                     say(f"[{status}]")
                     told = status
                 workers, now = self.workers(), time.monotonic()
-                if workers or any(self.standing(folder) == "running" for folder in left):
+                if workers or workers is None or any(self.standing(folder) == "running" for folder in left):
                     seen = now
-                elif now - seen > START_S or claims.queue(f"--name={self.name}") == {}:
+                elif self.left() and (now - seen > START_S or claims.queue(f"--name={self.name}") == {}):
                     what = f"{len(left)} runs are left, and no worker is there any more"
                     raise UserError(f"{what}; why: {self.place}/*.out; the same command sends new ones")
                 time.sleep(POLL_S)

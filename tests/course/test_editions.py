@@ -89,6 +89,12 @@ def test_an_answer_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.Monkey
                 editions.write({fifth: notebooks.read(fifth)}, kind, mine)
         assert copy.read_bytes() == kept
         copy.write_text(text)
+    whole = notebooks.read(fifth)
+    whole.cells.insert(3, nbformat.v4.new_markdown_cell("a note of mine"))
+    nbformat.write(whole, copy)
+    with pytest.raises(notebooks.UserError, match=r"^mine/05_ablation.ipynb: holds changes of yours, which would be"):
+        editions.write({fifth: notebooks.read(fifth)}, "student", mine)
+    assert "a note of mine" in copy.read_text()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,20 @@ def test_of_many_at_once_one_gets_the_run(dead: bool, tmp_path: Path) -> None:
         assert [*folder.iterdir()] == []
 
 
+def test_a_judge_who_comes_late_does_not_end_the_claim_that_came_next(tmp_path: Path) -> None:
+    dead = claimed(tmp_path / "run", start=1)
+    claims.take(tmp_path / "run").release()  # another judged sooner, trained, and gave the run back
+    next_one = claims.take(tmp_path / "run")
+    assert not claims.end(tmp_path / "run", dead.owner) and next_one.is_held()
+
+
+def test_a_damaged_claim_is_one_line(tmp_path: Path) -> None:
+    folder = claims.take(tmp_path / "run").folder
+    (folder / claims.CLAIM / claims.OWNER).write_text('{"host": "no')
+    with pytest.raises(UserError, match="damaged; if no worker trains this run, delete it"):
+        claims.take(folder)
+
+
 def test_on_this_machine_the_process_tells(tmp_path: Path) -> None:
     claim = claims.take(tmp_path / "alive")
     os.utime(claim.own / claims.HEARTBEAT, (0, 0))
