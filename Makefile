@@ -6,7 +6,7 @@
 #   make test       lint, and all tests: some twelve minutes on two cores
 #   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types
-#   make chaos      200 tiny runs on a Slurm of their own, under 100 kills (root, slurm-wlm, munge)
+#   make chaos      200 tiny runs on a Slurm of their own, under up to 100 kills (root, slurm-wlm, munge)
 #   make bench      timings                  make clean   remove .venv, pages and caches
 PYTHON ?= python3
 BIN := .venv/bin

@@ -1,4 +1,6 @@
-"""`make chaos`: 200 tiny runs on a Slurm of their own, whose jobs are killed, requeued, cancelled and left 100 times.
+"""`make chaos`: 200 tiny runs on a Slurm of their own, whose jobs are killed, requeued, cancelled and stopped.
+
+As many of 100 hits are dealt as come before the runs are done: 65 with 600 steps a run (chaos.json), hence 1,000.
 
 None may be lost or doubled: at the end each must equal the same run trained by the pool in peace, to the last bit.
 """
@@ -159,7 +161,7 @@ def chaos(folder: Path, n: int, steps: int, workers: int, kills: int, seed: int)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--steps", type=int, default=600, help="of a run, at least")
+    parser.add_argument("--steps", type=int, default=1000, help="of a run, at least")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
