@@ -20,7 +20,7 @@ notebooks: .venv/installed
 	$(BIN)/python -m lib.notebooks
 
 html: .venv/installed
-	$(BIN)/python -m lib.pages
+	$(BIN)/python -m lib.notebooks --html
 
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup tests

@@ -137,6 +137,8 @@ def main() -> int:
     instead.add_argument("--address", metavar=address.PLACEHOLDER, help=told)
     told = "execute none; write them into a folder of the project, with stubs for the tasks or with their solutions"
     instead.add_argument("--edition", nargs=2, metavar=("student|teacher", "FOLDER"), help=told)
+    told = "execute none; write them and an index as web pages into html/"
+    instead.add_argument("--html", action="store_true", help=told)
     args = parser.parse(None)
     paths = sorted(path for path in NOTEBOOKS.glob("*.ipynb") if path.name.startswith(tuple(args.names)))
     if not paths:
@@ -146,6 +148,13 @@ def main() -> int:
             raise UserError(f"--address: goes into all notebooks; leave out {' '.join(args.names)}")
         changed = address.set_address(args.address, {path: read(path) for path in paths})
         print("\n".join(f"{path.name} changed" for path in changed) or "nothing to change: all have this address")
+        return 0
+    if args.html:
+        if args.names != [""]:
+            raise UserError(f"--html: makes pages of all notebooks; leave out {' '.join(args.names)}")
+        from lib.course import pages
+
+        print(pages.write({path: read(path) for path in paths}))
         return 0
     if args.edition is not None:
         from lib.course import editions  # with torch, for which nothing else here waits

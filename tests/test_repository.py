@@ -10,7 +10,7 @@ from conftest import NOTEBOOKS, ROOT
 
 from lib.experiments.catalogue import EXPERIMENTS
 
-COMMANDS = ("train", "inference", "export", "report", "notebooks", "pages")
+COMMANDS = ("train", "inference", "export", "report", "notebooks")
 
 
 def tracked(*patterns: str) -> list[Path]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import CHROMIUM, NOTEBOOKS, SWITCHES, MadeOnce
 
-from lib import pages
+from lib import notebooks
+from lib.course import pages
 
 NAMES = ["index", *(path.stem for path in NOTEBOOKS)]
 pytestmark = [pytest.mark.slow(30), pytest.mark.timeout(600)]  # axe reads every line of every page
@@ -19,8 +20,8 @@ def folder(made_once: MadeOnce) -> Path:
     def fill(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pages, "PAGES", folder)
-            patch.setattr("sys.argv", ["pages"])
-            assert pages.main() == 0
+            patch.setattr("sys.argv", ["notebooks", "--html"])
+            assert notebooks.main() == 0
 
     return made_once("html", fill)
 

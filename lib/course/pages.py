@@ -1,10 +1,9 @@
-"""`python -m lib.pages`: the notebooks and an index as pages in html/, for a browser, a phone or a screen reader.
+"""The notebooks and an index as pages in html/, for a browser, a phone or a screen reader.
 
 The pages fetch nothing: pictures are inside, with their words, and formulas are MathML.
 """
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lib.analysis.readme import README
-from lib.notebooks import NOTEBOOKS, read
-from lib.support.errors import Parser, one_line_errors
 from lib.support.files import ROOT, write_atomically
 
 PAGES = ROOT / "html"
@@ -69,12 +66,10 @@ def index(notebooks: dict[Path, nbformat.NotebookNode]) -> str:
     return "\n".join(lines)
 
 
-@one_line_errors
-def main() -> int:
-    Parser(prog="python -m lib.pages", description=__doc__, allow_abbrev=False).parse(None)
+def write(notebooks: dict[Path, nbformat.NotebookNode]) -> Path:
+    """Write the pages of all notebooks, by path; returns the index."""
     PAGES.mkdir(exist_ok=True)
     exporter = Exporter(template_name="pages", extra_template_basedirs=[str(ROOT / "report")])
-    notebooks = {path: read(path) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     cover = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(index(notebooks))])
     links = [{"href": f"{path.stem}.html", "text": title(each)} for path, each in notebooks.items()]
     write_atomically(PAGES / INDEX, page(exporter, cover, links[:1]))
@@ -83,9 +78,4 @@ def main() -> int:
         way += [link | {"rel": "prev", "text": f"← {link['text']}"} for link in links[:i][-1:]]
         way += [link | {"rel": "next", "text": f"{link['text']} →"} for link in links[i + 1 :][:1]]
         write_atomically(PAGES / f"{path.stem}.html", page(exporter, notebook, way))
-    print(PAGES / INDEX)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return PAGES / INDEX
