@@ -14,7 +14,7 @@ from lib.runs.run import Run
 Cells = Mapping[str, Sequence[Run]]
 FINALS = ("train_loss", "test_loss", "train_acc", "val_acc", "test_acc")
 CHANCE = ("seed", "data.split_seed")  # in which the runs of one cell may differ
-MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay", "seconds": "seconds to T_grok"}
+MILESTONES = {"t_fit": "T_fit", "t_grok": "T_grok", "delay": "delay"}
 
 
 def group(runs: Sequence[Run]) -> list[list[Run]]:
@@ -44,11 +44,7 @@ def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
     for run in runs:
         if name == "delay" and run.t_fit is None:
             continue
-        steps, seconds = run.metrics["step"], run.metrics["time_s"]
-        if name == "seconds":
-            value, limit = None if run.t_grok is None else seconds[steps == run.t_grok][0], seconds[-1]
-        else:
-            value, limit = getattr(run, name), steps[-1] - (run.t_fit if name == "delay" else 0)
+        value, limit = getattr(run, name), run.metrics["step"][-1] - (run.t_fit if name == "delay" else 0)
         if run.diverged_at is not None:
             limit = np.inf  # however long we look
         times.append(float(limit if value is None else value))
@@ -59,9 +55,9 @@ def censored(runs: Sequence[Run], name: str) -> tuple[list[float], list[bool]]:
 def outcome(runs: Sequence[Run]) -> dict[str, Any]:
     """A cell's Kaplan-Meier medians with their 95 % intervals, and the share of runs that grok with Wilson's interval.
 
-    `t_fit`, `t_grok` and `delay` in steps, `seconds` of training until T_grok, each (median, low, high), None where
-    too many runs do not get there; `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after
-    the three evaluations that make T_grok; `after`: the last step at least, as a multiple of T_grok.
+    `t_fit`, `t_grok` and `delay` in steps, each (median, low, high), None where too many runs do not get there;
+    `p_grok` (share, low, high); `lowest`: the lowest test accuracy of any run after the three evaluations that make
+    T_grok; `after`: the last step at least, as a multiple of T_grok.
     """
     grokked = [run for run in runs if run.t_grok is not None]
     told = {name: list(statistics.median_time(*censored(runs, name))) for name in MILESTONES}

@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.analysis.cells import Cells
 from lib.analysis.statistics import median_and_range
+from lib.analysis.step_times import step_seconds
 from lib.data import IGNORE, Batch
 from lib.runs.run import Run
 from lib.support.files import ROOT
@@ -60,7 +61,7 @@ def bits_per_byte(run: Run, split: str) -> float:
 def at_best(runs: Sequence[Run]) -> dict[str, Any]:
     """Median and range, over runs that differ by seed, of each metric at the best evaluation, and of the costs.
 
-    `seconds` are those of all training steps.
+    `seconds`: of all training steps.
     """
     splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
     told: dict[str, Any] = {"n": len(runs)}
@@ -73,8 +74,9 @@ def at_best(runs: Sequence[Run]) -> dict[str, Any]:
     told["best_epoch"] = median_and_range([epochs(run)[best(run)] for run in runs])
     told["final_train_loss"] = median_and_range([run.metrics["train_loss"][-1] for run in runs])
     told["final_val_ppl"] = median_and_range([run.metrics["val_ppl"][-1] for run in runs])
-    told["seconds"] = median_and_range([run.summary["seconds"] for run in runs])
-    told["tokens_per_s"] = median_and_range([run.summary["tokens_per_s"] for run in runs])
+    config, step = runs[0].config, step_seconds(runs[0])
+    told["seconds"] = runs[0].summary["steps"] * step
+    told["tokens_per_s"] = config.train.batch_size * config.data.window / step
     return told | {name: runs[0].summary[name] for name in ("n_params", "n_learnable")}
 
 

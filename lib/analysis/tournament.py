@@ -101,10 +101,10 @@ def standings_table(cells: Cells) -> Markdown:
         entry = told[name]
         share, low, high = entry["p_grok"]
         row = [name, f"{entry['grokked']}/{entry['n']}", f"{share:.0%} [{low:.0%}–{high:.0%}]"]
-        row += [interval(*entry[key]) for key in ("t_fit", "t_grok", "delay", "equations", "seconds")]
+        row += [interval(*entry[key]) for key in ("t_fit", "t_grok", "delay", "equations")]
         row.append(f"{entry['stayed']}/{entry['grokked']}" + (f", {entry['quiet']:,.0f}" if entry["grokked"] else ""))
         rows.append([*row, "–" if entry["p_holm"] is None else f"{entry['p_holm']:.2g}"])
-    head = ["entry", "grokked", "P(grok)", "T_fit", "T_grok", "delay", "equations", "seconds"]
+    head = ["entry", "grokked", "P(grok)", "T_fit", "T_grok", "delay", "equations"]
     return markdown([*head, "stayed, quiet steps at least", f"p against {REFERENCE} (log-rank, Holm)"], rows)
 
 

@@ -15,10 +15,9 @@ from lib.runs.run import Run
 def test_outcome_counts_runs_that_do_not_get_there(cell: list[Run]) -> None:
     assert censored(cell, "t_grok") == ([20, 40, 100, 100], [True, True, False, False])
     assert censored(cell, "delay") == ([10, 30, 70], [True, True, False])  # the last never fits: it has no delay
-    assert censored(cell, "seconds") == ([10, 20, 50, 50], [True, True, False, False])
     told = sweeps.outcome(cell)
     assert (told["n"], told["grokked"], told["p_grok"][0]) == (4, 2, 0.5)
-    assert told["t_fit"][0] == 10 and told["t_grok"][0] == 40 and told["seconds"][0] == 20
+    assert told["t_fit"][0] == 10 and told["t_grok"][0] == 40
     assert told["lowest"] == 0.5 and told["share_below"] == pytest.approx(1 / 4) and told["after"] == 2.5
     nobody = sweeps.outcome(cell[2:])
     assert nobody["t_grok"] == [None, None, None] and nobody["lowest"] is None and nobody["p_grok"][1] == 0
@@ -34,7 +33,7 @@ def test_tables_have_a_row_per_cell(cell: list[Run]) -> None:
     rows = sweeps.outcome_table({"all": cell, "none": cell[2:]}, "cell").data.splitlines()
     assert rows[2].startswith("| all | 2/4, 1 at chance on train | 50% [15%–85%] | 10 [")
     assert rows[3].startswith("| none | 0/2, 1 at chance on train | 0% [0%–66%] |")
-    assert rows[3].endswith("| – | – | – |")
+    assert rows[3].endswith("| – | – |")
     assert len({row.count("|") for row in rows}) == 1
 
 
