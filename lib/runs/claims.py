@@ -86,9 +86,7 @@ class Claim:
     def release(self) -> None:
         """Give the run back, if the claim is still this process's."""
         if self.is_held():
-            end(self.folder, self.owner)
-            for ended in self.folder.glob(f"{CLAIM}.*.ended.tmp"):
-                shutil.rmtree(ended, ignore_errors=True)
+            tidy(self.folder, self.owner)
 
 
 def take(folder: Path) -> Claim | None:
@@ -146,6 +144,14 @@ def end(folder: Path, owner: Owner) -> bool:
     with suppress(FileNotFoundError):  # a file system of several machines may still know it by its old name
         shutil.rmtree(ended / owner.token)
     return True
+
+
+def tidy(folder: Path, owner: Owner | None) -> None:
+    """End an owner's claim, if there is one, and remove what ended claims have left in the folder."""
+    if owner is not None:
+        end(folder, owner)
+    for ended in folder.glob(f"{CLAIM}.*.ended.tmp"):
+        shutil.rmtree(ended, ignore_errors=True)
 
 
 def moved(path: Path, to: Path) -> bool:

@@ -69,6 +69,7 @@ class Sweep:
         configs = [(name, RunConfig.from_dict(one)) for name, some in about["plan"].items() for one in some]
         self.runs = {self.root / name / config.id: config for name, config in configs}
         self.finished: set[Path] = set()
+        self.over: set[Path] = set()  # finished, and given back
         self.text = json.dumps(about, sort_keys=True)
         self.name = f"sweep-{hashlib.sha256(self.text.encode()).hexdigest()[:10]}"
         self.place = self.root / ".slurm" / self.name
@@ -90,32 +91,43 @@ class Sweep:
 
     def standing(self, folder: Path) -> str:
         """Whether a run is done, running, waiting, or lost: begun by a worker that is gone."""
+        if folder in self.over:
+            return "done"
         owner = claims.owner_of(folder)
         lost = owner is not None and owner.is_lost(folder)
         if (owner is not None and not lost) or (folder.exists() and in_use(folder)):
             return "running"
         if self.is_done(folder):
+            self.over.add(folder)
             return "done"
         return "lost" if lost else "waiting"
 
+    def standings(self) -> dict[Path, str]:
+        """Of each run. Each claim is judged once, which may take a file and a call of Slurm."""
+        return {folder: self.standing(folder) for folder in self.runs}
+
     def status(self) -> str:
         """ "8 runs: 3 done, 2 running, 3 waiting, 0 lost"."""
-        count = Counter(map(self.standing, self.runs))
+        return self.told(self.standings())
+
+    def told(self, standings: Mapping[Path, str]) -> str:
+        count = Counter(standings.values())
         told = ", ".join(f"{count[each]} {each}" for each in ("done", "running", "waiting", "lost"))
         return f"{len(self.runs)} runs: {told}"
 
     def left(self) -> list[Path]:
         """The runs that are not done or not yet given back, in which a worker may still write."""
-        return [folder for folder in self.runs if self.standing(folder) != "done"]
+        return [folder for folder, standing in self.standings().items() if standing != "done"]
 
-    def workers(self) -> int | None:
+    def workers(self, standings: Mapping[Path, str]) -> int | None:
         """Jobs that wait, have just begun, or hold a claim: Slurm also calls jobs running that died long ago.
 
         None if Slurm does not answer.
         """
         if (jobs := claims.queue(f"--name={self.name}")) is None:
             return None
-        holding = {owner.job for folder in self.runs if (owner := claims.held_by(folder)) is not None}
+        running = (folder for folder, standing in standings.items() if standing == "running")
+        holding = {owner.job for folder in running if (owner := claims.owner_of(folder)) is not None}
         return sum(name in holding or job.state != "RUNNING" or job.seconds < START_S for name, job in jobs.items())
 
     def train(self, config: SlurmConfig, workers: int | None) -> None:
@@ -123,6 +135,8 @@ class Sweep:
         left = self.left()
         self.submit(config, workers)
         self.wait()
+        for folder in self.runs:  # of workers that were killed when their run was done
+            claims.tidy(folder, claims.owner_of(folder))
         ended = {folder.name: find(folder.parent.name, self.runs[folder], self.root) for folder in left}
         diverged = {name: divergence(run.summary) for name, run in ended.items() if run is not None}
         if any(diverged.values()):
@@ -130,9 +144,10 @@ class Sweep:
 
     def submit(self, config: SlurmConfig, workers: int | None) -> None:
         """Send as many workers as are needed beside those that there are. Raises UserError if that cannot be."""
-        if (there := self.workers()) is None:
+        if (there := self.workers(standings := self.standings())) is None:
             raise UserError("--cluster slurm: Slurm does not answer (squeue); call this command again")
-        n = min(WORKERS if workers is None else workers, len(self.left())) - there
+        left = [folder for folder, standing in standings.items() if standing != "done"]
+        n = min(WORKERS if workers is None else workers, len(left)) - there
         if n > 0:
             send(self, config, n)
             say(f"{n} workers sent to Slurm; what they print: {self.place}")
@@ -141,14 +156,14 @@ class Sweep:
         """Tell how far the runs are until all are done. Raises UserError if no worker is there, or on Ctrl-C."""
         told, seen = "", time.monotonic()
         try:
-            while left := self.left():
-                if (status := self.status()) != told:
+            while set((standings := self.standings()).values()) - {"done"}:
+                if (status := self.told(standings)) != told:
                     say(f"[{status}]")
                     told = status
-                workers, now = self.workers(), time.monotonic()
-                if workers or workers is None or any(self.standing(folder) == "running" for folder in left):
+                workers, now = self.workers(standings), time.monotonic()
+                if workers or workers is None or "running" in standings.values():
                     seen = now
-                elif self.left() and (now - seen > START_S or claims.queue(f"--name={self.name}") == {}):
+                elif (left := self.left()) and (now - seen > START_S or claims.queue(f"--name={self.name}") == {}):
                     what = f"{len(left)} runs are left, and no worker is there any more"
                     raise UserError(f"{what}; why: {self.place}/*.out; the same command sends new ones")
                 time.sleep(POLL_S)

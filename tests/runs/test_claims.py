@@ -187,6 +187,19 @@ def test_a_worker_declared_dead_that_still_writes_harms_nothing(
     assert moment > 15
 
 
+def test_what_is_left_by_a_worker_that_was_killed_after_its_summary_goes(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all("x", [config], root=tmp_path)
+    sweep = Sweep.of({"x": [config]}, tmp_path)
+    [folder] = sweep.runs
+    claimed(folder, start=1)
+    (folder / f"{claims.CLAIM}.0123456789abcdef.ended.tmp").mkdir()
+    monkeypatch.setattr(sweep, "submit", lambda *_: None)
+    sweep.train(cluster.SlurmConfig(), None)
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
 @pytest.fixture
 def usr2() -> Iterator[None]:
     before = signal.getsignal(signal.SIGUSR2)

@@ -85,6 +85,8 @@ def test_workers_that_are_there_are_counted(tiny, tmp_path: Path, monkeypatch: p
     jobs = {name: cluster.claims.Job(*about) for name, about in queue.items()}
     monkeypatch.setattr(cluster.claims, "queue", lambda _: jobs)
     monkeypatch.setattr(cluster, "send", lambda *args: sent.append(args[2]))
+    judged, judge = [], cluster.claims.Owner.is_lost
+    monkeypatch.setattr(cluster.claims.Owner, "is_lost", lambda *args: judged.append(args) or judge(*args))
     for workers in (3, 4, None, 100):
         sweep.submit(SlurmConfig(), workers)
-    assert sent == [1, 6, 6]
+    assert sent == [1, 6, 6] and len(judged) == 4  # each look judges a claim once, which may ask Slurm
