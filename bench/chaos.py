@@ -3,6 +3,7 @@
 As many of 100 hits are dealt as come before the runs are done: 65 with 600 steps a run (chaos.json), hence 1,000.
 
 None may be lost or doubled: at the end each must equal the same run trained by the pool in peace, to the last bit.
+With --overhead: how much longer Slurm's workers take than the pool's for the same runs, in peace, both in turns.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,21 @@ def chaos(folder: Path, n: int, steps: int, workers: int, kills: int, seed: int)
     return told | {"differ": len(differ), "processes_left": len(left)} | times
 
 
+def overhead(folder: Path, n: int, steps: int, rounds: int = 2) -> dict[str, Any]:
+    """Seconds that two workers of Slurm take for n runs, over those of the pool's two, from call to end."""
+    times: dict[str, list[float]] = {"pool": [], "slurm": []}
+    with slurm(folder / "slurm", cpus=2):
+        for turn, where in product(range(rounds), times):
+            options: dict[str, Any] = (
+                {"cluster": "slurm", "slurm": {"mem": "1G", "time": "60"}} if where == "slurm" else {}
+            )
+            begun = time.monotonic()
+            run_all(NAME, runs(n, steps), root=folder / f"{where} {turn}", workers=2, **options)
+            times[where].append(round(time.monotonic() - begun, 1))
+    ratio = sum(times["slurm"]) / sum(times["pool"])
+    return {"runs": n, "steps": steps, "seconds": times, "ratio": round(ratio, 3)}
+
+
 @one_line_errors
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
@@ -166,6 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "chaos.json")
+    parser.add_argument("--overhead", action="store_true", help="time Slurm's workers against the pool's instead")
     parser.add_argument("--call", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.call:
@@ -176,6 +194,11 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     signal.signal(signal.SIGTERM, interrupt)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
+    if args.overhead:
+        told = overhead(folder, args.runs, args.steps)
+        write_json(ROOT / "bench" / "overhead.json", told)
+        print(json.dumps(told))
+        return 0
     told = chaos(folder, args.runs, args.steps, args.workers, args.kills, args.seed)
     write_json(args.out, told)
     print(json.dumps(told))
