@@ -17,7 +17,7 @@ from matplotlib.ticker import LogLocator, PercentFormatter
 from lib.analysis import statistics
 from lib.analysis.cells import MILESTONES, Cells, censored, medians, outcome_table
 from lib.figures.curves import curve
-from lib.figures.style import BLUE, COLORS, GREY, RED, accuracy_axis, heatmap, save
+from lib.figures.style import BLUE, COLORS, GREY, RED, accuracy_axis, heatmap, log_axis, log_steps, save
 from lib.runs.run import Run
 
 NEVER = 1e9  # steps, for the colour of what no run gets to
@@ -120,12 +120,10 @@ def or_none(median: float | None) -> str:
 
 
 def steps_axis(axes: Axes) -> None:
-    axes.set(xscale="log", xlabel="optimiser steps")
+    log_steps(axes)
     low, high = axes.dataLim.intervalx
     spans = ((5, (1, 1.5, 2, 3, 4, 6)), (40, (1, 2, 5)), (np.inf, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.xaxis.set_minor_formatter("")
 
 
 def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:
@@ -168,7 +166,7 @@ def waiting(cells: Cells) -> Figure:
         axes.step(steps, shares, where="post", color=color, label=f"{name}, {len(runs)} seeds")
         half = or_none(medians(runs)["t_grok"])
         told.append(f"{name}, {len(runs)} seeds: half by {half}, the last drop at {steps[-1]:,.0f} to {shares[-1]:.1%}")
-    axes.set_yscale("log", nonpositive="clip")  # a line falls out of the picture where all have grokked
+    log_axis(axes, "y", nonpositive="clip")  # a line falls out of the picture where all have grokked
     axes.set(ylabel="have not grokked yet", ylim=(0.5 / max(map(len, cells.values())), 1.3))
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     steps_axis(axes)
@@ -234,6 +232,7 @@ def clock(cells: Cells) -> Figure:
                 points.append((product, time, f"{optim.lr:g}", "reached" if reached else "not by then"))
         table = dict(zip((x, y, hue, style), zip(*points, strict=True), strict=True))
         sns.scatterplot(table, x=x, y=y, ax=axes, legend=name == "t_fit", **look)
-        axes.set(xscale="log", title=MILESTONES[name])
+        log_axis(axes, "x")
+        axes.set_title(MILESTONES[name])
         axes.set_label("; ".join(f"{cell}: median {or_none(medians(runs)[name])}" for cell, runs in cells.items()))
     return figure

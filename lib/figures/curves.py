@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lib.figures.style import COLORS, GREY, accuracy_axis, log_steps
+from lib.figures.style import COLORS, GREY, accuracy_axis, log_axis, log_steps, plain
 from lib.runs.run import Run
 
 
@@ -22,7 +22,7 @@ def curve(axes: Axes, run: Run, metric: str, above: float = 0.0, **style: Any) -
 def lesson(axes: Axes, runs: Sequence[Run], names: Sequence[float], title: str, floors: Sequence[float] = ()) -> None:
     """Training loss of runs that differ in one setting, labelled by its value, each with its floor dotted."""
     for run, name, color in zip(runs, names, COLORS, strict=False):
-        curve(axes, run, "train_loss", color=color, label=f"{name:g}")
+        curve(axes, run, "train_loss", color=color, label=plain(name))
     for floor, color in zip(floors, COLORS, strict=False):
         axes.axhline(floor, color=color, ls=":", lw=1)
     log_steps(axes)
@@ -51,7 +51,8 @@ def finish_grid(figure: Figure, panels: np.ndarray, colors: dict[str, str]) -> N
     for axes in accuracy:
         accuracy_axis(axes)
     for axes in loss:
-        axes.set(ylabel="loss (nats)", yscale="log")
+        log_axis(axes, "y")
+        axes.set_ylabel("loss (nats)")
     for axes in [*accuracy[1:], *loss[1:]]:
         axes.set_ylabel("")
     names = [Line2D([], [], color=color, label=name) for name, color in colors.items()]

@@ -14,7 +14,7 @@ from lib import tasks
 from lib.analysis.cells import medians
 from lib.config import DataConfig
 from lib.figures.curves import curve, learning_curves, split_handles
-from lib.figures.style import BLUE, GREY, ORANGE, RED, accuracy_axis, heatmap, log_steps, mark
+from lib.figures.style import BLUE, GREY, ORANGE, RED, accuracy_axis, heatmap, log_axis, log_steps, mark
 from lib.runs.run import Run
 from lib.support.errors import UserError
 
@@ -39,9 +39,17 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
         if None not in (middle["t_fit"], middle["t_grok"]):
             axes.axvspan(middle["t_fit"], middle["t_grok"], color=color, alpha=0.08, lw=0)
     accuracy_axis(column[0])
-    column[1].set(ylabel="loss (nats)", yscale="log")
+    column[1].set_ylabel("loss (nats)")
+    log_axis(column[1], "y")
     column[0].set(xlabel="", title=title)
     column[0].legend(handles=split_handles(color), loc="upper left")
+
+
+def in_short(networks: Mapping[str, Sequence[Run]]) -> str:
+    """What `grokking` shows of each network, a sentence each, from the medians over its seeds."""
+    told = {name: medians(runs) for name, runs in networks.items()}
+    sentence = "{} has 99% of the train split right at step {t_fit:,.0f}, and of the test split at step {t_grok:,.0f}."
+    return " ".join(sentence.format(name, **middle) for name, middle in told.items())
 
 
 def finish_control(panels: Sequence[Axes]) -> None:
@@ -49,7 +57,8 @@ def finish_control(panels: Sequence[Axes]) -> None:
     for axes in panels:
         log_steps(axes)
     panels[0].set_title("starter, paper's init")
-    panels[1].set(ylabel="matrix norm", yscale="log", title="dots: T_grok")
+    panels[1].set(ylabel="matrix norm", title="dots: T_grok")
+    log_axis(panels[1], "y")
     panels[1].legend(bbox_to_anchor=(1, 1))
 
 
@@ -85,8 +94,9 @@ def curves(settings: Mapping[str, Mapping[str, Sequence[Run]]]) -> Figure:
     for axes in accuracy:
         accuracy_axis(axes)
         axes.set(ylim=(-0.03, 1.28), yticks=np.linspace(0, 1, 6))
-    loss[0].set(ylabel="loss (nats)", yscale="log")
-    norm[0].set(ylabel="matrix norm", yscale="log")
+    for first, name in ((loss[0], "loss (nats)"), (norm[0], "matrix norm")):
+        first.set_ylabel(name)
+        log_axis(first, "y")
     for axes in panels.flat:
         axes.label_outer(remove_inner_ticks=False)
     lines = [Line2D([], [], color=color, label=name) for name, color in COLORS.items()] + split_handles(GREY)

@@ -41,7 +41,7 @@ def tables(data: DataConfig) -> Figure:
 def spectra(seen: Inside) -> Figure:
     """The spectrum of the embedding, its numbers in order of their logarithms and in their own."""
     figure, panels = plt.subplots(1, 2, figsize=(5.74, 1.8), sharey=True)
-    bases = {"multiplicative characters": seen.in_order, "integer Fourier basis": seen.embedding}
+    bases = {"along the logarithms": seen.in_order, "along the integers": seen.embedding}
     for axes, (title, table) in zip(panels, bases.items(), strict=True):
         shares = characters.spectrum(table)
         axes.bar(np.arange(1, len(shares) + 1), shares, color=BLUE, width=0.9)

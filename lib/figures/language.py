@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 
 from lib.analysis import comparison
 from lib.analysis.cells import Cells
+from lib.analysis.step_times import step_seconds
 from lib.figures.curves import split_handles
-from lib.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, PURPLE, RED
+from lib.figures.style import BLUE, COLORS, GREEN, GREY, ORANGE, PURPLE, RED, log_axis
 from lib.runs.run import Run
 
 NAMES = {"train": "train", "val": "validation"}
 AXIS: dict[str, tuple[str, Callable[[Run], np.ndarray]]] = {  # its label, and the evaluations' places on it
     "epochs": ("epochs", comparison.epochs),
-    "seconds": ("seconds of training steps", lambda run: run.metrics["time_s"]),
+    "seconds": ("seconds of training steps", lambda run: run.metrics["step"] * step_seconds(run)),
     "steps": ("optimiser steps", lambda run: run.metrics["step"]),
 }
 # of the twelve experiments: a colour has one meaning, and a dashed line shows the one that it covers
@@ -27,24 +28,21 @@ for name, color in (("LSTM", PURPLE), ("GPT", "black")):
 
 
 def perplexity_axis(axes: Axes, split: str) -> None:
-    axes.set(yscale="log", ylabel=f"{NAMES[split]}\nperplexity")
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_minor_formatter("")
+    log_axis(axes, "y")
+    axes.set_ylabel(f"{NAMES[split]}\nperplexity")
 
 
 def curves(axes: Axes, cells: Cells, split: str, along: str, metric: str = "ppl") -> None:
-    """One metric of some cells; each seed thin, their median thick, which for seconds is that of both coordinates."""
+    """One metric of some cells; each seed thin, their median thick."""
     label, places = AXIS[along]
     looks = zip(COLORS, cycle(("-", (0, (3, 2)))), strict=False)
     for (name, runs), look in zip(cells.items(), looks, strict=False):
         color, dash = LOOKS.get(name, look)
-        xs = [places(run) for run in runs]
         ys = [run.metrics[f"{split}_{metric}"] for run in runs]
-        for x, y in zip(xs, ys, strict=True):
-            axes.plot(x, y, color=color, lw=0.5, alpha=0.5)
-        n = min(map(len, xs))  # one that diverged has fewer
-        middle = [np.median([values[:n] for values in all_], axis=0) for all_ in (xs, ys)]
-        axes.plot(*middle, color=color, ls=dash, label=name)
+        for run, y in zip(runs, ys, strict=True):
+            axes.plot(places(run), y, color=color, lw=0.5, alpha=0.5)
+        n = min(map(len, ys))  # one that diverged has fewer
+        axes.plot(places(runs[0])[:n], np.median([y[:n] for y in ys], axis=0), color=color, ls=dash, label=name)
     axes.set_xlabel(label)
     axes.locator_params(axis="x", integer=True)
 
@@ -80,8 +78,8 @@ def rates(axes: Axes, cells: Mapping[str, Mapping[float, Run]], title: str) -> N
         lr, lowest = min(points, key=lambda point: point[1])
         axes.plot(lr, lowest, color=color, marker="o", ms=8, mfc="none")
         told.append(f"{name}: lowest {lowest:,.0f} at {lr:g}, {points[0][1]:,.0f} at {points[0][0]:g}")
-    axes.set(xscale="log", xlabel="learning rate", title=title, label="; ".join(told))
-    axes.xaxis.set_major_formatter("{x:g}")
+    log_axis(axes, "x")
+    axes.set(xlabel="learning rate", title=title, label="; ".join(told))
     perplexity_axis(axes, "val")
     dotted_floor(axes, next(iter(next(iter(cells.values())).values())), "val")
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lib.config import RunConfig
 from lib.figures.curves import lesson
-from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, mark
+from lib.figures.style import BLUE, GREEN, RED, accuracy_axis, log_axis, mark
 from lib.objective import Row, steps_to_fit, steps_to_grok
 from lib.runs.run import Run
 
@@ -50,7 +50,8 @@ def growing(rows: Sequence[Row], metric: str) -> Figure:
             at = find(steps, [row[f"{split}_acc"] or 0.0 for row in rows])
             mark(axes, at, f"{name} = {at}", side)
     else:
-        axes.set(yscale="log", ylabel="loss (nats per token)")
+        log_axis(axes, "y")
+        axes.set_ylabel("loss (nats per token)")
     axes.set(xlabel="optimiser steps", title=f"step {steps[-1]:,}" if rows else "waiting for the first evaluation")
     if not rows:
         axes.set_xticks([])

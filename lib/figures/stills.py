@@ -15,7 +15,7 @@ from lib.config import RunConfig, TrainConfig
 from lib.figures import grokking
 from lib.figures.curves import learning_curves
 from lib.figures.inside import ATTENTION, circle
-from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, heatmap, log_steps
+from lib.figures.style import BLUE, GREEN, GREY, RED, accuracy_axis, heatmap, log_axis, log_steps
 from lib.language.networks import Network
 from lib.language.tokenizers import pieces
 from lib.model import Transformer
@@ -125,7 +125,8 @@ def moment(run: Run, step: int) -> Figure:
         axes.axvline(step, color=RED, lw=1)
     accuracy_axis(accuracy)
     accuracy.set_title("train solid, test dashed")
-    loss.set(ylabel="loss (nats)", yscale="log", title=f"step {step:,}")
+    log_axis(loss, "y")
+    loss.set(ylabel="loss (nats)", title=f"step {step:,}")
     grokking.legend_of_kinds(figure)
     table.set(ylabel="a", title="its answers")
     circle(plot, embedding, k, final)

@@ -78,8 +78,23 @@ def label_line(axes: Axes, x: float, y: float, text: str, color: str, **where: A
     axes.annotate(text, (x, y), color=color, **options)
 
 
+def log_axis(axes: Axes, way: str, **options: Any) -> None:
+    """A logarithmic "x" or "y" axis, labelled 1e−5, 0.1, 1,000 or 100k: exponents would be too small to read."""
+    getattr(axes, f"set_{way}scale")("log", **options)
+    axis = getattr(axes, f"{way}axis")
+    axis.set_major_formatter(lambda x, _: plain(x))
+    axis.set_minor_formatter("")
+
+
+def plain(x: float) -> str:
+    if x < 1:
+        return f"{x:g}".replace("e-0", "e−")
+    return f"{x:,.0f}" if x < 1e4 else f"{x / 1000:,.0f}k"
+
+
 def log_steps(axes: Axes) -> None:
-    axes.set(xscale="log", xlabel="optimiser steps")
+    log_axis(axes, "x")
+    axes.set_xlabel("optimiser steps")
     axes.margins(x=0.02)
 
 

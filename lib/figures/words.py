@@ -1,6 +1,7 @@
 """What a picture shows, in words, for whoever cannot see it: read off the figure's own axes, so with its own numbers.
 
-A drawing function that knows better than the lines, bars and colours of its axes says so with `axes.set_label`.
+A drawing function that knows better than the lines, bars and colours of its axes says so with `axes.set_label`. What a
+listener should hear first it gives to `figure.set_label`.
 """
 
 import html
@@ -29,7 +30,7 @@ def words(figure: Figure) -> str:
     """Panel by panel: what is measured, unless it is the same as before, the title, and what happens."""
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     short = sum(len(curves(axes)) for axes in panels) > MANY
-    told, before = [f"{len(panels)} panels."] if len(panels) > 1 else [], ""
+    told, before = [figure.get_label()] + [f"{len(panels)} panels."] * (len(panels) > 1), ""
     for axes in panels:
         measured = " against ".join(filter(None, (quantity(axes, "y"), quantity(axes, "x"))))
         if measured and measured != before:
