@@ -2,7 +2,6 @@
 
 import subprocess
 from dataclasses import replace
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from lib.experiments.ablation import BASELINE, CLAIM, CLAIMS, DELAYED, FACTORS, 
 from lib.experiments.catalogue import EXPERIMENTS, LANGUAGE, ON_A_GPU, STORED
 from lib.experiments.presets import GPT1, GPT2_LARGE, GPT2_MEDIUM
 from lib.language import corpora, networks
+from lib.runs.archive import open_archive
 from lib.runs.stored import find, stored
 
 
@@ -51,7 +51,7 @@ def test_nothing_else_is_committed() -> None:
     listing = subprocess.run(["git", "ls-files", "checkpoints"], cwd=ROOT, capture_output=True, text=True, check=True)
     for path in {"/".join(file.split("/")[1:3]) for file in listing.stdout.splitlines()}:
         name, _, run = path.removesuffix(".zip").partition("/")
-        inside = [] if run else ZipFile(ROOT / "checkpoints" / path).namelist()
+        inside = [] if run else open_archive(ROOT / "checkpoints" / path).root.namelist()
         stored = [run] if run else [entry.partition("/")[0] for entry in inside]
         assert set(stored) <= {config.id for config in STORED[name]()}, path
 

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from conftest import ROOT, bare_metrics
 
 from lib.config import RunConfig
+from lib.runs.archive import open_archive
 from lib.runs.run import Run
 from lib.runs.stored import find, run_all
 from lib.support.errors import UserError
@@ -241,7 +241,7 @@ def test_what_back_ends_wrote_stays_beside_a_sweeps_archive(
     monkeypatch.setattr("lib.runs.stored.CHECKPOINTS", tmp_path)  # only there archives are made
     for fresh in (False, True):
         run_all("x", [config], root=tmp_path, backends=["tensorboard"], fresh=fresh)
-        assert not any("tensorboard" in name for name in zipfile.ZipFile(tmp_path / "x.zip").namelist())
+        assert not any("tensorboard" in name for name in open_archive(tmp_path / "x.zip").root.namelist())
         assert [path.name for path in (tmp_path / "x" / config.id).iterdir()] == ["tensorboard"]
         assert len(list((tmp_path / "x" / config.id / "tensorboard").iterdir())) == 1
         assert find("x", config, tmp_path).path.parent.name == "x.zip"
