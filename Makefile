@@ -1,12 +1,13 @@
 # Needs Python 3.11 or newer and make; everything else goes into .venv.
 #   make            execute the notebooks, redraw the figures, set report/report.pdf
 #   make FRESH=1    the same, with the runs of notebooks 01 to 05 trained again, but for grokking_slow,
-#                   ablation_two_layers and the trials: two hours on two cores, by estimate
+#                   ablation_two_layers, the trials, and what 05 asks beyond the recipe ("How surely?",
+#                   "Where else?"): two hours on two cores, by estimate
 #   make html       the notebooks and an index as web pages in html/, which need no network
 #   make test       lint, and all tests: some eleven minutes on two cores
 #   make quick      what one runs while writing: all tests but the slow ones, in a minute or so
 #   make lint       style, imports between the rooms of lib, types
-#   make chaos      200 tiny runs on a Slurm of their own, under up to 100 kills (root, slurm-wlm, munge)
+#   make chaos      200 tiny runs on a Slurm of their own, under 100 kills (root, slurm-wlm, munge)
 #   make bench      timings                  make clean   remove .venv, pages and caches
 PYTHON ?= python3
 BIN := .venv/bin

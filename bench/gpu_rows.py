@@ -210,7 +210,14 @@ def many_seeds(bench: Bench, until: float) -> None:
 def figure_1(bench: Bench, until: float) -> None:
     """The paper's network with Adam and no decay, a million steps, 16 seeds, over several calls."""
     config = bench.sized(grokking_slow()[0].override({"train.max_steps": 1_000_000}))
-    stacked(bench, "figure_1", seeds(config, {}, 2 if bench.is_toy else 16), until)
+    configs = seeds(config, {}, 2 if bench.is_toy else 16)
+    if not stacked(bench, "figure_1", configs, until) or bench.record.has("4", "seeds that grokked"):
+        return
+    runs = [find("figure_1", config, bench.folder) for config in configs]
+    for what, name in (("seeds that fit", "t_fit"), ("seeds that grokked", "t_grok")):
+        bench.record.add("4", what, sum(getattr(run, name) is not None for run in runs), f"of {len(runs)}")
+    accuracy = statistics.median(run.summary["test_acc"] for run in runs)
+    bench.record.add("4", f"median test accuracy at step {config.train.max_steps}", accuracy, "")
 
 
 def stacked(bench: Bench, experiment: str, configs: list[RunConfig], until: float) -> bool:

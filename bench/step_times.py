@@ -1,6 +1,7 @@
 """How long a training step takes, by kind of step: the quickest of some, all in turns, in one process with one thread.
 
-Writes lib/experiments/step_times.json, which notebooks 05, 07, 08 and the report read. Nothing else should run.
+Writes lib/experiments/step_times.json, which notebooks 05, 07 and 08 read. Nothing else should run. To be called again
+where the trainer, torch or a config has changed.
 """
 
 import torch

@@ -65,8 +65,8 @@ def test_the_first_reading_stays_an_hour_long() -> None:
 def test_the_library_stays_within_its_size() -> None:
     """A room grows by what is asked of it, and says by how much."""
     rooms = {"when the rooms were made": 7264, "faults": 870, "out and in": 432, "rules and splits": 465, "speed": 170}
-    rooms |= {"methods and tournament": 775, "report": 165, "stacked networks": 480}
+    rooms |= {"methods and tournament": 775, "report": 170, "stacked networks": 480}
     rooms |= {"course: the tasks": 1389, "how surely, and where else": 110}
     rooms |= {"words and pages": 345}
-    rooms |= {"sweeps on Slurm": 585, "what a GPU measured": 45}
+    rooms |= {"sweeps on Slurm": 587, "what a GPU measured": 45}
     assert n_lines(*(ROOT / "lib").rglob("*.py")) <= sum(rooms.values())

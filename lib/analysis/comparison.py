@@ -59,9 +59,9 @@ def bits_per_byte(run: Run, split: str) -> float:
 
 
 def at_best(runs: Sequence[Run]) -> dict[str, Any]:
-    """Median and range, over runs that differ by seed, of each metric at the best evaluation, and of the costs.
+    """Median and range, over runs that differ by seed, of each metric at the best evaluation.
 
-    `seconds`: of all training steps.
+    `seconds` of all training steps, and `tokens_per_s`, as steps were timed (lib/analysis/step_times.py).
     """
     splits = [split for split in SPLITS if split in runs[0].summary["tokens"]]
     told: dict[str, Any] = {"n": len(runs)}

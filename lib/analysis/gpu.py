@@ -1,4 +1,4 @@
-"""What `python -m bench.gpu` has measured on a GPU, and what still waits for one."""
+"""What `python -m bench.gpu` has measured, and what of it still waits for a GPU."""
 
 import csv
 from pathlib import Path
@@ -22,14 +22,14 @@ ROWS = {  # of bench/gpu_rows.py
 }
 
 
-def measured(table: Path = TABLE) -> dict[str, list[dict[str, str]]]:
+def measured(path: Path = TABLE) -> dict[str, list[dict[str, str]]]:
     """The measurements of each row, in texts; none where the row was not run. Raises UserError if damaged."""
-    lines = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.exists() else []
+    lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     told: dict[str, list[dict[str, str]]] = {row: [] for row in ROWS}
     for i, line in enumerate(lines, 2):
         if None in line.values() or not line.keys() >= set(COLUMNS) or line["row"] not in ROWS:
-            raise UserError(f"{table}, line {i}: damaged; must have a row of {list(ROWS)}, and a value for each column")
-        told[line["row"]].append({column: line[column] for column in COLUMNS[1:]})
+            raise UserError(f"{path}, line {i}: damaged; must have a row of {list(ROWS)}, and a value for each column")
+        told[line["row"]].append({column: line[column] or "?" for column in COLUMNS[1:]})  # "?": not reached
     return told
 
 
@@ -39,4 +39,4 @@ def table(*rows: str) -> Markdown:
     for row in rows:
         lines += [[f"{ROWS[row]}: {m['what']}", f"{m['value']} {m['unit']}", m["device"]] for m in told[row]]
         lines += [] if told[row] else [[ROWS[row], "not run", "–"]]
-    return markdown(["on a GPU, by `python -m bench.gpu`", "measured", "card"], lines)
+    return markdown(["row of `python -m bench.gpu`", "measured", "device"], lines)

@@ -124,6 +124,7 @@ def steps_axis(axes: Axes) -> None:
     low, high = axes.dataLim.intervalx
     spans = ((5, (1, 1.5, 2, 3, 4, 6)), (40, (1, 2, 5)), (np.inf, (1, 3)))
     axes.xaxis.set_major_locator(LogLocator(subs=next(subs for span, subs in spans if high < span * low)))
+    axes.xaxis.set_minor_formatter("")
 
 
 def summary(panels: Mapping[str, Mapping[str, Cells]]) -> Figure:

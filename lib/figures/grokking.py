@@ -48,7 +48,7 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
 def in_short(networks: Mapping[str, Sequence[Run]]) -> str:
     """What `grokking` shows of each network, a sentence each, from the medians over its seeds."""
     told = {name: medians(runs) for name, runs in networks.items()}
-    sentence = "{} has 99% of the train split right at step {t_fit:,.0f}, and of the test split at step {t_grok:,.0f}."
+    sentence = "{} knows the train split at step {t_fit:,.0f} (T_fit), the test split at step {t_grok:,.0f} (T_grok)."
     return " ".join(sentence.format(name, **middle) for name, middle in told.items())
 
 

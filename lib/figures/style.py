@@ -83,13 +83,15 @@ def log_axis(axes: Axes, way: str, **options: Any) -> None:
     getattr(axes, f"set_{way}scale")("log", **options)
     axis = getattr(axes, f"{way}axis")
     axis.set_major_formatter(lambda x, _: plain(x))
-    axis.set_minor_formatter("")
+    axis.set_minor_formatter(lambda x, _: plain(x) if np.divide(*axis.get_view_interval()[::-1]) < 10 else "")
 
 
 def plain(x: float) -> str:
-    if x < 1:
-        return f"{x:g}".replace("e-0", "e−")
-    return f"{x:,.0f}" if x < 1e4 else f"{x / 1000:,.0f}k"
+    """1e−5, 0.1, 1.5, 1,000, 12.5k or 2M."""
+    for least, unit, name in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if x >= least:
+            return f"{x / unit:g}{name}"
+    return f"{x:,.6g}".replace("e-0", "e−").replace("e-", "e−")
 
 
 def log_steps(axes: Axes) -> None:

@@ -1,7 +1,7 @@
 """A sweep's run folders as one file, `<experiment>.zip`: hundreds of small files would bury the repository.
 
-All of it is one entry, which is a zip in turn, so that it is compressed as a whole: runs are much alike, and this takes
-half of the bytes.
+All of it is one entry, which is a zip in turn, so that it is compressed as a whole: runs are much alike, and this saves
+two fifths of the bytes.
 """
 
 import io
@@ -19,7 +19,7 @@ from lib.training.backends import FOLDERS
 
 KEPT = (files.CONFIG, files.ENVIRONMENT, files.METRICS, files.SUMMARY, files.LOG, files.ANSWERS, files.SAMPLES)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the same runs make the same bytes
-WHOLE = "runs.zip"
+WHOLE = "all.zip"
 
 
 def archive_of(folder: Path) -> Path:

@@ -147,7 +147,7 @@ def end(folder: Path, owner: Owner) -> bool:
 
 
 def tidy(folder: Path, owner: Owner | None) -> None:
-    """End an owner's claim, if there is one, and remove what ended claims have left in the folder."""
+    """End the claim of an owner, who is this process or lost, and remove what ended claims have left in the folder."""
     if owner is not None:
         end(folder, owner)
     for ended in folder.glob(f"{CLAIM}.*.ended.tmp"):

@@ -136,7 +136,8 @@ class Sweep:
         self.submit(config, workers)
         self.wait()
         for folder in self.runs:  # of workers that were killed when their run was done
-            claims.tidy(folder, claims.owner_of(folder))
+            if (owner := claims.owner_of(folder)) is None or owner.is_lost(folder):
+                claims.tidy(folder, owner)
         ended = {folder.name: find(folder.parent.name, self.runs[folder], self.root) for folder in left}
         diverged = {name: divergence(run.summary) for name, run in ended.items() if run is not None}
         if any(diverged.values()):
@@ -166,7 +167,10 @@ class Sweep:
                 elif (left := self.left()) and (now - seen > START_S or claims.queue(f"--name={self.name}") == {}):
                     what = f"{len(left)} runs are left, and no worker is there any more"
                     raise UserError(f"{what}; why: {self.place}/*.out; the same command sends new ones")
-                time.sleep(POLL_S)
+                for _ in range(5):
+                    time.sleep(POLL_S / 5)
+                    if all(map(self.is_done, self.runs)):
+                        break
         except KeyboardInterrupt:
             again = "the same command comes back to them, and --status tells how far they are"
             raise UserError(f"left; the workers go on; {again}") from None

@@ -17,7 +17,7 @@ def test_what_the_bench_writes_down_is_shown_and_the_rest_is_said_not_to_have_ru
     record.add("2", "alone", None, "s")
     told = gpu.measured(record.table)
     assert told["2"][0] == {"what": "ratio", "value": "12.5", "unit": "x", "device": "cpu"}
-    assert [row for row, lines in told.items() if lines] == ["2"] and told["2"][1]["value"] == ""
+    assert [row for row, lines in told.items() if lines] == ["2"] and told["2"][1]["value"] == "?"
     monkeypatch.setattr(gpu, "measured", lambda: told)
     lines = gpu.table("1", "2").data.splitlines()[2:]
     assert lines[0].endswith("| not run | – |") and lines[1].endswith(": ratio | 12.5 x | cpu |") and len(lines) == 3

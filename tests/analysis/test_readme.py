@@ -29,7 +29,7 @@ def test_costs_are_those_of_the_stored_runs() -> None:
             f"{path.parent.name}/{path.name}": path.read_bytes() for path in ROOT.glob(f"checkpoints/{name}/*/*.*")
         }
         if (archive := ROOT / "checkpoints" / f"{name}.zip").exists():
-            with ZipFile(archive) as outer, ZipFile(io.BytesIO(outer.read("runs.zip"))) as opened:
+            with ZipFile(archive) as outer, ZipFile(io.BytesIO(outer.read("all.zip"))) as opened:
                 contents |= {entry: opened.read(entry) for entry in opened.namelist()}
         ends, seconds, seeds = [], [], []
         for path, content in contents.items():

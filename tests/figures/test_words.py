@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from lib.analysis.readme import words_of
 from lib.figures import style, words
-from lib.figures.style import accuracy_axis, heatmap, log_steps, mark
+from lib.figures.style import accuracy_axis, heatmap, log_axis, log_steps, mark
 
 EMPTY = ("", " ", "No description has been provided for this image", "png", "svg", "Image")
 FIGURES = sorted((ROOT / "figures").glob("*.svg"))
@@ -114,8 +114,25 @@ def test_lines_are_named_as_the_legend_has_them() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("x", "told"),
+    [
+        *((1e-10, "1e−10"), (1e-5, "1e−5"), (3e-4, "0.0003"), (1.5, "1.5"), (17, "17")),
+        *((1e3, "1,000"), (12_500, "12.5k"), (1e5, "100k"), (2e6, "2M")),
+    ],
+)
+def test_a_logarithmic_axis_has_plain_numbers(x: float, told: str) -> None:
+    axes = plt.Figure().subplots()
+    log_axis(axes, "x")
+    axes.set_xlim(x, 20 * x)
+    assert axes.xaxis.get_major_formatter()(x) == told and axes.xaxis.get_minor_formatter()(x) == ""
+    axes.set_xlim(x, 5 * x)  # within a decade, where no power of ten may be, smaller steps have numbers too
+    assert axes.xaxis.get_minor_formatter()(x) == told
+
+
 def test_a_peak_is_told_and_panels_share_titles_and_labels() -> None:
     figure = plt.Figure()
+    figure.set_label("One hill.")
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot([-1, 0, 1], [0, 5, 0])
     above.set_title("waves", loc="left")
@@ -123,7 +140,7 @@ def test_a_peak_is_told_and_panels_share_titles_and_labels() -> None:
     below.set(xlabel="place", ylabel="share")
     below.yaxis.set_major_formatter("{x:.0%}")
     assert words.words(figure) == (
-        "2 panels. place. waves. begins at 0 and ends at 0, highest 5 at 0. "
+        "One hill. 2 panels. place. waves. begins at 0 and ends at 0, highest 5 at 0. "
         "Axes: share against place. waves. x: 25%, y: 50%."
     )
 

@@ -198,6 +198,9 @@ def test_what_is_left_by_a_worker_that_was_killed_after_its_summary_goes(
     monkeypatch.setattr(sweep, "submit", lambda *_: None)
     sweep.train(cluster.SlurmConfig(), None)
     assert sorted(path.name for path in folder.iterdir()) == FILES
+    live = claims.take(folder)  # somebody begins it again
+    sweep.train(cluster.SlurmConfig(), None)
+    assert live.is_held()
 
 
 @pytest.fixture
