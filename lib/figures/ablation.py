@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, PercentFormatter
+from matplotlib.ticker import LogLocator
 
 from lib.analysis import statistics
 from lib.analysis.cells import MILESTONES, Cells, censored, medians, outcome_table
@@ -164,12 +164,12 @@ def waiting(cells: Cells) -> Figure:
     for (name, runs), color in zip(cells.items(), COLORS, strict=False):
         rows = statistics.kaplan_meier(*censored(runs, "t_grok"))
         steps, shares = [rows[0][0], *(row[0] for row in rows)], [1.0, *(row[1] for row in rows)]
-        axes.step(steps, shares, where="post", color=color, label=f"{name}, {len(runs)} seeds")
-        half = or_none(medians(runs)["t_grok"])
-        told.append(f"{name}, {len(runs)} seeds: half by {half}, the last drop at {steps[-1]:,.0f} to {shares[-1]:.1%}")
+        seeds, half = f"{name}, {len(runs):,} seeds", or_none(medians(runs)["t_grok"])
+        axes.step(steps, shares, where="post", color=color, label=seeds)
+        told.append(f"{seeds}: half by {half}, the last drop at {steps[-1]:,.0f} to {shares[-1]:.1%}")
     log_axis(axes, "y", nonpositive="clip")  # a line falls out of the picture where all have grokked
     axes.set(ylabel="have not grokked yet", ylim=(0.5 / max(map(len, cells.values())), 1.3))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
     steps_axis(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set_label("; ".join(told))
