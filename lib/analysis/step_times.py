@@ -29,4 +29,4 @@ def recorded() -> dict[str, float]:
 
 def step_seconds(run: Run) -> float:
     """Seconds of a training step on one core, evaluations apart; as the run recorded it, if its kind was not timed."""
-    return recorded().get(kind(run.config), run.summary["seconds"] / run.summary["steps"])
+    return recorded().get(kind(run.config)) or run.summary["seconds"] / run.summary["steps"]

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lib import tasks
-from lib.analysis.cells import medians
+from lib.analysis.cells import medians, shown
 from lib.config import DataConfig
 from lib.figures.curves import curve, learning_curves, split_handles
 from lib.figures.style import BLUE, GREY, ORANGE, RED, accuracy_axis, heatmap, log_axis, log_steps, mark
@@ -47,9 +47,9 @@ def grokking(column: Sequence[Axes], runs: Sequence[Run], title: str, color: str
 
 def in_short(networks: Mapping[str, Sequence[Run]]) -> str:
     """What `grokking` shows of each network, a sentence each, from the medians over its seeds."""
-    told = {name: medians(runs) for name, runs in networks.items()}
-    sentence = "{} knows the train split at step {t_fit:,.0f} (T_fit), the test split at step {t_grok:,.0f} (T_grok)."
-    return " ".join(sentence.format(name, **middle) for name, middle in told.items())
+    told = {name: [shown(medians(runs)[key], ",.0f") for key in ("t_fit", "t_grok")] for name, runs in networks.items()}
+    sentence = "{} knows the train split at step {} (T_fit), the test split at step {} (T_grok)."
+    return " ".join(sentence.format(name, *steps) for name, steps in told.items())
 
 
 def finish_control(panels: Sequence[Axes]) -> None:
